@@ -1,0 +1,60 @@
+"""The table of kinds: everything that is true of a kind as such stands in its row, and nowhere else."""
+
+from typing import NamedTuple
+
+from edged.model import apps, core, devices
+from edged.model.meta import Kind
+
+
+class Row(NamedTuple):
+    """One kind. `resource` is its GroupResource string (`deployments.apps`), the first part of every key.
+
+    `scope` says who holds its objects: `fleet` every node, `group` the nodes of one group (DESIGN.md, Replication).
+    `status` says that it has a status subresource, a register of its own. `acts` is the struct of the fields that
+    edged acts on.
+    """
+
+    group: str
+    version: str
+    kind: str
+    plural: str
+    acts: type[Kind]
+    short: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    namespaced: bool = True
+    status: bool = True
+    scope: str = "group"
+
+    @property
+    def resource(self) -> str:
+        """`plural` or `plural.group`."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    @property
+    def api_version(self) -> str:
+        """`v1` or `group/version`."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def singular(self) -> str:
+        """The kind in lower case."""
+        return self.kind.lower()
+
+
+DEVICES = "devices.kubeedge.io"
+
+KINDS = (
+    Row("", "v1", "Node", "nodes", core.Node, ("no",), namespaced=False),
+    Row("", "v1", "Namespace", "namespaces", core.Namespace, ("ns",), namespaced=False),
+    Row("", "v1", "Pod", "pods", core.Pod, ("po",), ("all",)),
+    Row("", "v1", "Service", "services", core.Service, ("svc",), ("all",)),
+    Row("", "v1", "ConfigMap", "configmaps", core.ConfigMap, ("cm",), status=False),
+    Row("", "v1", "Event", "events", core.Event, ("ev",), status=False),
+    Row("apps", "v1", "Deployment", "deployments", apps.Deployment, ("deploy",), ("all",)),
+    Row(DEVICES, "v1beta1", "DeviceModel", "devicemodels", devices.DeviceModel, status=False, scope="fleet"),
+    Row(DEVICES, "v1beta1", "Device", "devices", devices.Device),
+)
+
+BY_RESOURCE = {row.resource: row for row in KINDS}
+BY_KIND = {(row.api_version, row.kind): row for row in KINDS}
+BY_STRUCT: dict[type[Kind], Row] = {row.acts: row for row in KINDS}

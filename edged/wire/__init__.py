@@ -1,0 +1,1 @@
+"""What is said: the messages of the relay protocol and of the peer protocol, and their codec. Pure."""

@@ -1,0 +1,103 @@
+"""What two nodes say to each other on a link.
+
+A link is a QUIC connection. The server's certificate is proved by TLS; on the client's first stream, of frames,
+
+    client: Hello           server: Nonce      client: Proof             server: Accepted or Refused
+    both: Candidates whenever their addresses change
+
+Every later stream starts with one frame that says what it is for (an opening) and is answered with one frame, Opened or
+Refused; after that it belongs to its room: `Sync` streams carry frames of wire.sync, `Tunnel` and `Logs` plain bytes.
+"""
+
+from edged.wire.codec import Codec, Message
+
+ALPN = "edged/1"
+PROOF_CONTEXT = b"edged link proof v1\x00"
+MAX_CONTROL = 16 << 10  # bytes of a control frame: certificates are under 2 kB, 16 candidates under 1 kB
+MAX_CANDIDATES = 16
+
+
+class Hello(Message, frozen=True):
+    """The client's first word: the protocol version that it speaks."""
+
+    version: int
+
+
+class Nonce(Message, frozen=True):
+    """Prove your key over these 32 bytes."""
+
+    version: int
+    nonce: bytes
+
+
+class Proof(Message, frozen=True):
+    """`signature` by the key of `certificate` (DER) over PROOF_CONTEXT, the nonce and SHA-256 of the server's certificate."""
+
+    certificate: bytes
+    signature: bytes
+
+
+class Accepted(Message, frozen=True):
+    """You are who you say. `probe_key` (32 bytes) authenticates this link's probes."""
+
+    probe_key: bytes
+
+
+class Refused(Message, frozen=True):
+    """Why not: of a link (the connection closes), or of a stream."""
+
+    reason: str
+
+
+class Candidates(Message, frozen=True):
+    """Addresses ("host:port") at which the sender's UDP socket may be reached directly; at most MAX_CANDIDATES."""
+
+    addresses: list[str]
+
+
+Control = Hello | Nonce | Proof | Accepted | Refused | Candidates
+CONTROL: Codec[Control] = Codec(Control, MAX_CONTROL)
+
+
+class Sync(Message, frozen=True):
+    """A stream that replicates: frames of wire.sync both ways."""
+
+    version: int
+
+
+class Tunnel(Message, frozen=True):
+    """A connection to `port` of service `namespace/service`, answered by pod `pod` of the receiving node."""
+
+    namespace: str
+    service: str
+    port: int
+    pod: str
+
+
+class Logs(Message, frozen=True):
+    """What a container of pod `namespace/pod` on the receiving node printed, as plain text; see api for the options."""
+
+    namespace: str
+    pod: str
+    container: str
+    follow: bool = False
+    previous: bool = False
+    timestamps: bool = False
+    tail: int = -1
+    since: float = 0.0
+    limit: int = -1
+
+
+class Opened(Message, frozen=True):
+    """The stream is what was asked for, from here on."""
+
+
+Opening = Sync | Tunnel | Logs
+OPENING: Codec[Opening] = Codec(Opening, MAX_CONTROL)
+Answer = Opened | Refused
+ANSWER: Codec[Answer] = Codec(Answer, MAX_CONTROL)
+
+
+def proof_input(nonce: bytes, server_certificate_sha256: bytes) -> bytes:
+    """The bytes that a client signs to prove its key to the server of a link."""
+    return PROOF_CONTEXT + nonce + server_certificate_sha256

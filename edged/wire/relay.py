@@ -1,0 +1,96 @@
+"""What a node and a relay say to each other over a WebSocket.
+
+Each binary WebSocket frame is a list of messages: those that wait together travel together. The relay speaks first:
+
+    relay: Challenge        node: Prove        relay: Welcome, Presence...   or Refused, and closes
+    node: Forward...        relay: Deliver..., Presence..., Absence...
+
+The payload of Forward and Deliver are datagrams between two nodes that the relay cannot read.
+"""
+
+from typing import Any
+
+from edged.wire.codec import VERSION, Codec, Message
+
+SUBPROTOCOL = "edged-relay"
+NONCE = 32  # bytes
+MAX_DATAGRAM = 65535  # bytes
+MAX_WS_FRAME = 256 << 10  # bytes of one WebSocket message: some 170 datagrams of 1,500 bytes
+PROOF_CONTEXT = b"edged relay proof v1\x00"
+
+
+class Challenge(Message, frozen=True):
+    """Prove your key over `nonce`. `version` is the newest that this relay speaks."""
+
+    version: int
+    nonce: bytes
+
+
+class Prove(Message, frozen=True):
+    """`signature` (ECDSA P-256, SHA-256, DER) by the key of `certificate` (DER) over PROOF_CONTEXT, nonce, audience.
+
+    `audience` is the host that the node dialled: a proof made for one relay is worth nothing at another.
+    """
+
+    version: int
+    certificate: bytes
+    audience: str
+    signature: bytes
+
+
+class Welcome(Message, frozen=True):
+    """You are `node`; your packets came from `observed` ("address:port", behind a proxy the one it reports)."""
+
+    version: int
+    node: str
+    observed: str
+
+
+class Refused(Message, frozen=True):
+    """Why the relay closes: a version, a certificate, a proof, or a newer connection of the same node."""
+
+    reason: str
+
+
+class Presence(Message, frozen=True):
+    """A node of your group is connected to this relay. `session` differs each time it connects."""
+
+    node: str
+    session: int
+
+
+class Absence(Message, frozen=True):
+    """A node of your group is connected no more."""
+
+    node: str
+
+
+class Forward(Message, frozen=True):
+    """Datagrams for another node of your group."""
+
+    to: str
+    datagrams: list[bytes]
+
+
+class Deliver(Message, frozen=True):
+    """Datagrams from another node of your group."""
+
+    sender: str
+    datagrams: list[bytes]
+
+
+FromRelay = Challenge | Welcome | Refused | Presence | Absence | Deliver
+FromNode = Prove | Forward
+
+FROM_RELAY: Codec[list[FromRelay]] = Codec(list[FromRelay], MAX_WS_FRAME)
+FROM_NODE: Codec[list[FromNode]] = Codec(list[FromNode], MAX_WS_FRAME)
+
+
+def proof_input(nonce: bytes, audience: str) -> bytes:
+    """The bytes that a node signs to prove its key to a relay."""
+    return PROOF_CONTEXT + nonce + audience.encode()
+
+
+def version_refusal(version: Any) -> str:
+    """The reason to refuse a version."""
+    return f"protocol version {version} is not spoken here, version {VERSION} is"
