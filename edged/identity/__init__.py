@@ -1,0 +1,1 @@
+"""Who may: keys, certificates of the fleet, join bundles, proofs."""
