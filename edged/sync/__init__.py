@@ -1,0 +1,1 @@
+"""One truth, many nodes: clock, deltas between two linked nodes, who is there and who leads."""
