@@ -1,6 +1,6 @@
 """The kinds of apps/v1 with the fields that edged acts on: Deployment."""
 
-from edged.model.core import PodSpec
+from edged.model.core import IntOrString, PodSpec
 from edged.model.meta import Condition, Kind, LabelSelector, ObjectMeta, Part
 
 
@@ -11,12 +11,27 @@ class PodTemplateSpec(Part, frozen=True):
     spec: PodSpec = PodSpec()
 
 
+class RollingUpdate(Part, frozen=True):
+    """How many pods more (`max_surge`) or fewer (`max_unavailable`) than wanted there may be: numbers or "25%"."""
+
+    max_surge: IntOrString = "25%"
+    max_unavailable: IntOrString = "25%"
+
+
+class DeploymentStrategy(Part, frozen=True):
+    """How old pods are replaced: RollingUpdate, or Recreate (all old ones go first)."""
+
+    type: str = "RollingUpdate"
+    rolling_update: RollingUpdate = RollingUpdate()
+
+
 class DeploymentSpec(Part, frozen=True):
     """`replicas` pods like `template`; `selector` must match the template's labels."""
 
     selector: LabelSelector = LabelSelector()
     template: PodTemplateSpec = PodTemplateSpec()
     replicas: int = 1
+    strategy: DeploymentStrategy = DeploymentStrategy()
 
 
 class DeploymentStatus(Part, frozen=True):

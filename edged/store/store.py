@@ -20,7 +20,7 @@ from edged.store.schema import prepare
 from edged.store.table import Table
 from edged.store.window import Window
 from edged.store.writes import Change, Write
-from edged.wire.sync import Delta
+from edged.wire.sync import BODY, Delta
 
 MEMORY = ":memory:"
 MAX_GROUP = 64  # requests committed together: beyond 50 the disk is no longer what a commit waits for
@@ -76,6 +76,11 @@ class Store:
     def list(self, resource: str, namespace: str | None = None) -> Objects:
         """The objects of a resource, all or of one namespace, by (namespace, name)."""
         return self._reader.list(resource, namespace)
+
+    def last_uid(self, key: Key) -> str | None:
+        """The uid of the object that has this key, or had it last; None when there never was one, or long ago."""
+        register = self._reader.register(key, BODY)
+        return None if register is None else register.uid
 
     def held(self) -> dict[str, int]:
         """The version vector {origin: highest number}."""

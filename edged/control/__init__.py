@@ -1,0 +1,1 @@
+"""Desired minus observed gives actions: controllers and the scheduler, as pure functions from objects to writes."""

@@ -1,0 +1,206 @@
+"""What a Deployment lacks: pods of deterministic names and uids, a rolling update, its status. Pure."""
+
+import hashlib
+import json
+import math
+import uuid
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import msgspec
+
+from edged.model.apps import Deployment, DeploymentStatus
+from edged.model.core import Pod
+from edged.model.deletion import marked
+from edged.model.meta import Condition
+from edged.model.objects import Key, Object, dump, typed, whole
+from edged.model.times import format_time
+from edged.store.writes import Create, Delete, Put, PutStatus, Write
+
+HASH_LABEL = "pod-template-hash"
+ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # no vowels, no digits that look like letters: as Kubernetes' own hashes
+HASH_LENGTH = 10
+ENDED = ("Succeeded", "Failed")
+
+
+class Owned(NamedTuple):
+    """A pod of the deployment."""
+
+    object: Object
+    pod: Pod
+
+    @property
+    def ready(self) -> bool:
+        """Whether its Ready condition is True."""
+        return any(each.type == "Ready" and each.status == "True" for each in self.pod.status.conditions)
+
+    @property
+    def going(self) -> bool:
+        """Whether it is marked for deletion, or has ended and is no use any more."""
+        return self.pod.metadata.deletion_timestamp is not None or self.pod.status.phase in ENDED
+
+
+def reconcile(deployment: Object, pods: Iterable[Object], last_uid: Callable[[Key], str | None], now: float) -> list[Write]:
+    """The writes that bring `deployment` closer to what it asks for. `pods` are those of its namespace.
+
+    `last_uid` gives the uid of the last object of a key: the next one's is made from it, so two nodes that know the same
+    history make the very same pod.
+    """
+    parsed = typed(deployment, Deployment)
+    owned = [Owned(obj, pod) for obj in pods if controls(parsed.metadata.uid, pod := typed(obj, Pod))]
+    template = whole(deployment)["spec"]["template"]
+    digest = template_hash(template)
+    current = [each for each in owned if not each.going]
+    fresh = [each for each in current if each.pod.metadata.labels.get(HASH_LABEL) == digest]
+    stale = [each for each in current if each.pod.metadata.labels.get(HASH_LABEL) != digest]
+    wanted = [f"{parsed.metadata.name}-{digest}-{index}" for index in range(parsed.spec.replicas)]
+
+    leaving = [each for each in fresh if each.pod.metadata.name not in wanted]
+    leaving += _replaceable(parsed, current, stale)
+    ended = [each for each in owned if each.going and each.pod.metadata.deletion_timestamp is None]
+    room = _room(parsed, current, stale)
+    taken = {each.pod.metadata.name for each in owned}
+    making = [name for name in wanted if name not in taken][: max(0, room)]
+
+    writes: list[Write] = [_end(each, now) for each in leaving + ended]
+    writes += [_make(deployment, parsed, template, digest, name, last_uid, now) for name in making]
+    status = _status(parsed, current, fresh, now)
+    if status != parsed.status:
+        writes.append(PutStatus(deployment.key, dump(status), uid=deployment.uid))
+    return writes
+
+
+def orphans(pods: Iterable[Object], owners: set[str], now: float) -> list[Write]:
+    """The end of pods whose owning Deployment is gone: `owners` are the uids of all that are there."""
+    lost = []
+    for obj in pods:
+        pod = typed(obj, Pod)
+        owned = any(each.controller and each.kind == "Deployment" for each in pod.metadata.owner_references)
+        if owned and not any(controls(uid, pod) for uid in owners) and pod.metadata.deletion_timestamp is None:
+            lost.append(_end(Owned(obj, pod), now))
+    return lost
+
+
+def controls(uid: str, pod: Pod) -> bool:
+    """Whether the object of this uid is the pod's controller."""
+    return any(owner.controller and owner.uid == uid for owner in pod.metadata.owner_references)
+
+
+def template_hash(template: dict[str, Any]) -> str:
+    """Ten characters that stand for a pod template: equal for equal ones on every node and in every version."""
+    canonical = json.dumps(template, sort_keys=True, separators=(",", ":")).encode()
+    number = int.from_bytes(hashlib.sha256(canonical).digest(), "big")
+    letters = []
+    for _ in range(HASH_LENGTH):
+        number, index = divmod(number, len(ALPHABET))
+        letters.append(ALPHABET[index])
+    return "".join(letters)
+
+
+def _room(parsed: Deployment, current: list[Owned], stale: list[Owned]) -> int:
+    """How many pods may be made now."""
+    if parsed.spec.strategy.type == "Recreate":
+        return 0 if stale else parsed.spec.replicas
+    return parsed.spec.replicas + _surge_and_unavailable(parsed)[0] - len(current)
+
+
+def _replaceable(parsed: Deployment, current: list[Owned], stale: list[Owned]) -> list[Owned]:
+    """The old pods that may go now: those that serve nobody, and as many ready ones as may be missing."""
+    if parsed.spec.strategy.type == "Recreate":
+        return stale
+    least = parsed.spec.replicas - _surge_and_unavailable(parsed)[1]
+    spare = max(0, sum(each.ready for each in current) - least)
+    unready = [each for each in stale if not each.ready]
+    return unready + [each for each in stale if each.ready][:spare]
+
+
+def _surge_and_unavailable(parsed: Deployment) -> tuple[int, int]:
+    """Both as numbers; never both nothing, else no update would ever move (apps/v1 RollingUpdateDeployment)."""
+    rolling = parsed.spec.strategy.rolling_update
+    surge = _number(rolling.max_surge, parsed.spec.replicas, math.ceil)
+    unavailable = _number(rolling.max_unavailable, parsed.spec.replicas, math.floor)
+    return surge, unavailable if surge or unavailable else 1
+
+
+def _number(value: int | str, of: int, rounded: Callable[[float], int]) -> int:
+    if isinstance(value, int):
+        return value
+    return rounded(int(value.removesuffix("%")) * of / 100)
+
+
+def _end(each: Owned, now: float) -> Write:
+    """Remove a pod: at once when nothing of it runs, else in its own time on its node."""
+    if not each.pod.spec.node_name or each.pod.status.phase in ENDED:
+        return Delete(each.object.key, uid=each.object.uid)
+    return Put(each.object.key, marked(each.object, each.pod.spec.termination_grace_period_seconds, now), rv=each.object.rv)
+
+
+def _make(
+    deployment: Object,
+    parsed: Deployment,
+    template: dict[str, Any],
+    digest: str,
+    name: str,
+    last_uid: Callable[[Key], str | None],
+    now: float,
+) -> Create:
+    key = Key("pods", parsed.metadata.namespace, name)
+    uid = str(uuid.uuid5(uuid.UUID(parsed.metadata.uid), f"{name}/{last_uid(key) or ''}"))
+    metadata = template.get("metadata", {})
+    body = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": name,
+            "namespace": key.namespace,
+            "uid": uid,
+            "creationTimestamp": format_time(now),
+            "labels": {**metadata.get("labels", {}), HASH_LABEL: digest},
+            **({"annotations": metadata["annotations"]} if metadata.get("annotations") else {}),
+            "ownerReferences": [
+                {
+                    "apiVersion": parsed.api_version,
+                    "kind": parsed.kind,
+                    "name": parsed.metadata.name,
+                    "uid": deployment.uid,
+                    "controller": True,
+                    "blockOwnerDeletion": True,
+                }
+            ],
+        },
+        "spec": template.get("spec", {}),
+    }
+    return Create(key, uid, dump(body), dump({"phase": "Pending"}))
+
+
+def _status(parsed: Deployment, current: list[Owned], fresh: list[Owned], now: float) -> DeploymentStatus:
+    wanted, ready = parsed.spec.replicas, sum(each.ready for each in current)
+    available = Condition("Available", "False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability.")
+    if ready >= wanted - _surge_and_unavailable(parsed)[1]:
+        available = Condition("Available", "True", "MinimumReplicasAvailable", "Deployment has minimum availability.")
+    progressing = Condition("Progressing", "True", "ReplicaSetUpdated", f"{len(fresh)} of {wanted} replicas are updated.")
+    if len(fresh) == len(current) == wanted == ready:
+        progressing = Condition("Progressing", "True", "NewReplicaSetAvailable", "All replicas are updated and ready.")
+    said = {each.type: each for each in parsed.status.conditions}
+    conditions = tuple(_condition(said.get(each.type), each, now) for each in (available, progressing))
+    return DeploymentStatus(
+        observed_generation=parsed.metadata.generation,
+        replicas=len(current),
+        updated_replicas=len(fresh),
+        ready_replicas=ready,
+        available_replicas=ready,
+        unavailable_replicas=max(0, wanted - ready),
+        conditions=conditions,
+    )
+
+
+def _condition(before: Condition | None, after: Condition, now: float) -> Condition:
+    """`after` with its times: the transition is the last change of `status`, the update the last change of anything."""
+    if before is not None:
+        times = {"last_transition_time": before.last_transition_time, "last_update_time": before.last_update_time}
+        if msgspec.structs.replace(after, **times) == before:
+            return before
+        if after.status == before.status:
+            at = before.last_transition_time
+            return msgspec.structs.replace(after, last_transition_time=at, last_update_time=format_time(now))
+    return msgspec.structs.replace(after, last_transition_time=format_time(now), last_update_time=format_time(now))

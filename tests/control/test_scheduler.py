@@ -1,0 +1,83 @@
+import json
+from typing import Any
+
+import pytest
+
+from edged.control.scheduler import schedule
+from edged.model.objects import Key, Object, dump
+from edged.store.writes import Put, PutStatus
+
+NOW = 1_700_000_000.0
+
+
+def node(name: str, memory: str = "1Gi", *, ready: str = "True", **spec: Any) -> Object:
+    body = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}}}
+    status = {"allocatable": {"memory": memory}, "conditions": [{"type": "Ready", "status": ready}]}
+    return Object(Key("nodes", "", name), 1, name, dump({**body, "spec": spec}), dump(status))
+
+
+def pod(name: str, memory: str | None = None, status: Any = None, **spec: Any) -> Object:
+    container: dict[str, Any] = {"name": "c", "image": "i"}
+    if memory:
+        container["resources"] = {"requests": {"memory": memory}}
+    body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default"}}
+    body["spec"] = {"containers": [container], **spec}
+    return Object(Key("pods", "default", name), 5, name, dump(body), dump(status or {"phase": "Pending"}))
+
+
+def bound(decision: Any) -> str:
+    assert isinstance(decision.write, Put)
+    assert decision.write.rv == 5
+    return str(json.loads(decision.write.body)["spec"]["nodeName"])
+
+
+def test_a_selector_decides() -> None:
+    [decision] = schedule([pod("a", nodeSelector={"kubernetes.io/hostname": "gw-b"})], [node("gw-a", "8Gi"), node("gw-b")], NOW)
+    assert bound(decision) == "gw-b"
+    assert decision.message == "Successfully assigned default/a to gw-b"
+
+
+def test_else_the_node_with_most_free_memory() -> None:
+    there = [node("gw-a", "1Gi"), node("gw-b", "2Gi")]
+    assert bound(schedule([pod("a")], there, NOW)[0]) == "gw-b"
+    full = pod("b", "1900Mi", nodeName="gw-b")
+    assert [bound(each) for each in schedule([pod("a"), full], there, NOW)] == ["gw-a"]
+
+
+def test_pods_of_one_round_count() -> None:
+    there = [node("gw-a", "1Gi"), node("gw-b", "1Gi")]
+    assert [bound(each) for each in schedule([pod(str(n)) for n in range(4)], there, NOW)] == ["gw-a", "gw-b", "gw-a", "gw-b"]
+
+
+def test_what_is_bound_or_going_stays() -> None:
+    going = pod("c")
+    going = going._replace(
+        body=going.body.replace(b'"name":"c","namespace"', b'"deletionTimestamp":"x","name":"c","namespace"')
+    )
+    assert b"deletionTimestamp" in going.body
+    there = [pod("a", nodeName="gw-z"), pod("b", status={"phase": "Succeeded"}), going]
+    assert schedule(there, [node("gw-a")], NOW) == []
+
+
+@pytest.mark.parametrize(
+    ("place", "wish", "why"),
+    [
+        (node("gw-a", unschedulable=True), pod("a"), "1 node(s) were unschedulable."),
+        (node("gw-a", ready="Unknown"), pod("a"), "1 node(s) were not ready."),
+        (node("gw-a", taints=[{"key": "k", "effect": "NoSchedule"}]), pod("a"), "1 node(s) had untolerated taint(s)."),
+        (node("gw-a"), pod("a", "2Gi"), "1 Insufficient memory."),
+        (node("gw-a"), pod("a", nodeSelector={"x": "y"}), "1 node(s) didn't match Pod's node affinity/selector."),
+    ],
+)
+def test_a_pod_that_fits_nowhere_says_why_once(place: Object, wish: Object, why: str) -> None:
+    [decision] = schedule([wish], [place], NOW)
+    assert isinstance(decision.write, PutStatus)
+    assert decision.reason == "FailedScheduling"
+    assert decision.message == f"0/1 nodes are available: {why}"
+    [condition] = json.loads(decision.write.status)["conditions"]
+    assert (condition["status"], condition["reason"], condition["message"]) == ("False", "Unschedulable", decision.message)
+    assert schedule([wish._replace(status=decision.write.status)], [place], NOW + 60) == []
+
+
+def test_without_any_node() -> None:
+    assert schedule([pod("a")], [], NOW)[0].message == "0/0 nodes are available."
