@@ -30,7 +30,7 @@ class Control:
     ) -> None:
         self._store, self._membership, self._facts = store, membership, facts
         self._recorder, self._wall, self._log = recorder, wall, log
-        self._seen: dict[str, float] = {}
+        self._away_since: dict[str, float] = {}
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Control until cancelled; started when this node's own Node is in the store."""
@@ -78,13 +78,10 @@ class Control:
         """The nodes that are members now, and those that have not been for UNSEEN_S."""
         members, now = self._membership.members, trio.current_time()
         there = self._store.list("nodes")
-        for obj in there:
-            if obj.key.name in members or obj.key.name not in self._seen:
-                self._seen[obj.key.name] = now
-        for gone in set(self._seen) - {obj.key.name for obj in there}:
-            del self._seen[gone]
+        away = [obj for obj in there if obj.key.name not in members]
+        self._away_since = {obj.key.name: self._away_since.get(obj.key.name, now) for obj in away}
         seen = [obj for obj in there if obj.key.name in members]
-        return seen, [obj for obj in there if now - self._seen[obj.key.name] >= UNSEEN_S]
+        return seen, [obj for obj in away if now - self._away_since[obj.key.name] >= UNSEEN_S]
 
     async def _apply(self, writes: Iterable[Write]) -> bool:
         """Write each on its own. What somebody else changed meanwhile is looked at again in the next round."""
@@ -102,9 +99,8 @@ class Control:
         """Seconds until a round is due without any change: something was refused, or a node is about to be unknown."""
         if not done:
             return RETRY_S
-        now, members = trio.current_time(), self._membership.members
-        due = [at + UNSEEN_S - now for name, at in self._seen.items() if name not in members]
-        return max(0.1, min((left for left in due if left > 0), default=float("inf")))
+        due = (since + UNSEEN_S - trio.current_time() for since in self._away_since.values())
+        return min((left for left in due if left > 0), default=float("inf"))
 
     async def _any(self, revision: int, linked: frozenset[str]) -> None:
         """Wait until the store or the set of linked peers changes."""

@@ -1,0 +1,177 @@
+"""The whole daemon on one screen: opens the store, wires the rooms, starts them, and stops them in the opposite order."""
+
+import os
+import signal
+import time
+import uuid
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from random import SystemRandom
+
+import trio
+
+from edged import __version__
+from edged.api.door import Api
+from edged.config import Config
+from edged.control import machine
+from edged.control.controllers import Control
+from edged.control.nodes import Facts
+from edged.device.worker import Devices
+from edged.errors import UnreachableError
+from edged.hub.hub import Handler, Hub
+from edged.hub.stream import LinkStream
+from edged.identity.node import Identity
+from edged.identity.verifier import Verifier
+from edged.kit.address import parse_address
+from edged.kit.backoff import Backoff
+from edged.kit.executor import Worker
+from edged.kit.log import Log
+from edged.kit.notify import READY, STOPPING, notify
+from edged.kit.supervise import supervise
+from edged.mesh.addresses import allocate
+from edged.mesh.mesh import Mesh
+from edged.runtime.choose import choose_driver
+from edged.runtime.logs import ContainerLogs
+from edged.runtime.worker import Runtime
+from edged.store.events import Recorder
+from edged.store.store import Store, open_store
+from edged.sync.clock import Clock
+from edged.sync.membership import Membership
+from edged.sync.replicator import Replicator
+from edged.wire.peer import Logs, Opening, Sync, Tunnel
+
+STORE = "store.db"
+READ = 64 << 10  # bytes asked of a stream at once
+FIRST_RETRY_S, LAST_RETRY_S = 0.5, 30.0
+
+
+async def run(config: Config) -> int:
+    """Run a node until SIGTERM or SIGINT; 0. InvalidError, StorageError or UnreachableError when it cannot start."""
+    identity = Identity.load(config.state_dir)
+    log = Log(level=config.log.level, node=identity.name)
+    clock = Clock(time.time)
+    opened = open_store(config.state_dir / STORE, origin=identity.name, stamp=clock.stamp, executor=Worker())
+    async with opened as store, trio.open_nursery() as nursery:
+        clock.observe(store.latest_clock)
+        nursery.start_soon(_stop_on_signal, nursery.cancel_scope, log)
+        await _House(config, identity, store, clock, log).serve(nursery)
+        log.info(f"edged {__version__} is ready")
+        notify(READY, os.environ)
+    return 0
+
+
+class _House:
+    """The rooms of one node. Each is made from what it needs; what it gives to others is an argument of theirs."""
+
+    def __init__(self, config: Config, identity: Identity, store: Store, clock: Clock, log: Log) -> None:
+        node, random = identity.name, SystemRandom()
+        root = os.geteuid() == 0 if config.mesh.rootless is None else not config.mesh.rootless
+        handlers: dict[type[Opening], Handler] = {}
+        self._identity, self._store, self._log = identity, store, log
+        self._hub = Hub(
+            identity=identity,
+            verifier=Verifier(identity.authority_pem),
+            relays=config.hub.relays or identity.relays,
+            listen=config.hub.listen,
+            peers=config.hub.peers,
+            handlers=handlers,
+            log=log,
+            random=random,
+        )
+        membership = Membership(node, lambda: self._hub.linked, self._hub.links_changed)
+        self._replicator = Replicator(
+            store, clock, membership, self._hub.open_stream, backoff=lambda: _backoff(random), log=log
+        )
+        self._mesh = Mesh(
+            store=store,
+            node=node,
+            open_stream=self._hub.open_stream,
+            root=root,
+            dns=config.mesh.dns,
+            resolvers=config.mesh.resolvers,
+            loopback=config.mesh.loopback,
+            log=log,
+            random=random,
+        )
+        driver = choose_driver(
+            config.runtime.driver,
+            node=node,
+            directory=config.state_dir / "pods",
+            socket=config.runtime.docker_socket,
+            network=config.runtime.network,
+            dns=(self._mesh.dns.host,) if root and config.mesh.enabled else (),
+        )
+        host_ip = machine.host_ip()
+        self._runtime = Runtime(store, driver, node=node, host_ip=host_ip, log=log, random=random)
+        self._logs = ContainerLogs(store, driver, node=node)
+        self._devices = Devices(store, node, time.time, random, log)
+        facts = Facts(
+            node,
+            str(uuid.uuid4()),
+            identity.group,
+            host_ip,
+            machine.memory(),
+            machine.cpus(),
+            machine.system_info(__version__, config.runtime.driver),
+            config.node.labels,
+        )
+        recorder = Recorder(store, "edged-control", node, time.time, log)
+        self._control = Control(store, membership, facts, recorder, time.time, log)
+        listen = parse_address(config.api.listen)
+        self._api = Api(
+            store,
+            identity,
+            state_dir=config.state_dir,
+            host=listen.host,
+            port=listen.port,
+            socket_path=Path(config.api.socket),
+            allocate=allocate,
+            open_logs=self._open_logs,
+            wall=time.time,
+            new_uid=lambda: str(uuid.uuid4()),
+            log=log,
+        )
+        handlers |= {Sync: self._replicator.serve, Tunnel: self._mesh.serve_tunnel, Logs: self._logs.serve}
+        self._mesh_enabled, self._random = config.mesh.enabled, random
+
+    async def serve(self, nursery: trio.Nursery) -> None:
+        """Start every room, those that others need first; returns when all are ready."""
+        await nursery.start(self._hub.run)
+        await nursery.start(self._replicator.run)
+        await nursery.start(self._control.run)
+        await nursery.start(self._runtime.run)
+        await nursery.start(self._devices.run)
+        await nursery.start(self._api.run)
+        if self._mesh_enabled:
+            nursery.start_soon(self._keep_mesh)
+
+    async def _keep_mesh(self) -> None:
+        await supervise(self._mesh.run, outages=(UnreachableError,), backoff=_backoff(self._random), log=self._log)
+
+    async def _open_logs(self, asked: Logs, node: str) -> AsyncGenerator[bytes, None]:
+        """What a container printed: from the runtime here, or over the link to its node."""
+        if node == self._identity.name:
+            return await self._logs.open(asked)
+        return _text(await self._hub.open_stream(node, asked))
+
+
+async def _text(stream: LinkStream) -> AsyncGenerator[bytes, None]:
+    async with stream:
+        try:
+            while data := await stream.receive_some(READ):
+                yield bytes(data)
+        except trio.BrokenResourceError:
+            return  # the node or its link went: that is the end of the text
+
+
+async def _stop_on_signal(scope: trio.CancelScope, log: Log) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for number in signals:
+            log.info(f"{signal.Signals(number).name}: stopping; the containers go on")
+            notify(STOPPING, os.environ)
+            scope.cancel()
+            return
+
+
+def _backoff(random: SystemRandom) -> Backoff:
+    return Backoff(FIRST_RETRY_S, LAST_RETRY_S, random)

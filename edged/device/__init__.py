@@ -1,0 +1,1 @@
+"""Things: device twins and the mappers that read and write devices."""

@@ -1,0 +1,277 @@
+import functools
+import io
+import itertools
+import json
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import trio
+from hypothesis import settings
+
+from edged.device.worker import Devices
+from edged.kit.executor import Inline
+from edged.kit.log import Log
+from edged.model.devices import Device, DeviceModel, DeviceStatus
+from edged.model.objects import dump, key, typed
+from edged.store.store import Store, open_store
+from edged.store.writes import Create, Put
+
+ROOT = Path(__file__).parents[2]
+settings.register_profile("unhurried", deadline=None)  # a busy machine is slow, not wrong
+settings.load_profile("unhurried")
+PATIENCE_S = 30.0
+
+MODEL: dict[str, Any] = {
+    "apiVersion": "devices.kubeedge.io/v1beta1",
+    "kind": "DeviceModel",
+    "metadata": {"name": "thermometer", "namespace": "default"},
+    "spec": {
+        "properties": [
+            {"name": "temperature", "type": "FLOAT", "accessMode": "ReadOnly"},
+            {"name": "setpoint", "type": "FLOAT", "accessMode": "ReadWrite", "minimum": "5", "maximum": "30"},
+            {"name": "heating", "type": "BOOLEAN", "accessMode": "ReadWrite"},
+            {"name": "serial", "type": "STRING", "accessMode": "ReadOnly"},
+        ]
+    },
+}
+
+
+def visitor(offset: int, **more: Any) -> dict[str, Any]:
+    config = {"register": "HoldingRegister", "offset": offset, "scale": 0.1, **more}
+    return {"protocolName": "modbus-tcp", "configData": config}
+
+
+def device(
+    name: str = "thermometer",
+    port: int = 1502,
+    node: str = "gw-a",
+    protocol: dict[str, Any] | None = None,
+    **properties: dict[str, Any],
+) -> dict[str, Any]:
+    """A Device in JSON; `properties` by name, merged over a visitor of holding register 0, 1, …"""
+    properties = properties or {"temperature": {}, "setpoint": {}}
+    return {
+        "apiVersion": "devices.kubeedge.io/v1beta1",
+        "kind": "Device",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "deviceModelRef": {"name": "thermometer"},
+            "nodeName": node,
+            "protocol": {"protocolName": "modbus-tcp", "configData": {"ip": "127.0.0.1", "port": port}, **(protocol or {})},
+            "properties": [
+                {"name": each, "visitors": visitor(index), "reportCycle": 100, "collectCycle": 100, **more}
+                for index, (each, more) in enumerate(properties.items())
+            ],
+        },
+    }
+
+
+class Parts:
+    """Makes typed objects from JSON."""
+
+    MODEL = MODEL
+    visitor = staticmethod(visitor)
+    device_json = staticmethod(device)
+
+    @staticmethod
+    def model(change: Callable[[dict[str, Any]], None] = lambda model: None) -> DeviceModel:
+        value = json.loads(json.dumps(MODEL))
+        change(value)
+        return msgspec.convert(value, DeviceModel)
+
+    @staticmethod
+    def device(**arguments: Any) -> Device:
+        return msgspec.convert(device(**arguments), Device)
+
+
+@pytest.fixture(scope="session")
+def parts() -> type[Parts]:
+    return Parts
+
+
+class Fleet:
+    """A store with devices in it, as one node sees it."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.log = io.StringIO()
+        self._uids = itertools.count(1)
+
+    def devices(self, node: str = "gw-a") -> Devices:
+        return Devices(self.store, node, time.time, random.Random(7), Log(stream=self.log))
+
+    async def apply(self, value: dict[str, Any]) -> None:
+        kind = Device if value["kind"] == "Device" else DeviceModel
+        name = key(kind, value["metadata"]["name"], "default")
+        if self.store.get(name) is None:
+            await self.store.write(Create(name, f"uid-{next(self._uids)}", dump(value)))
+        else:
+            await self.store.write(Put(name, dump(value)))
+
+    def status(self, name: str = "thermometer") -> DeviceStatus:
+        found = self.store.get(key(Device, name, "default"))
+        assert found is not None
+        return typed(found, Device).status
+
+    def value(self, name: str, of: str = "thermometer") -> str:
+        return next((twin.reported.value for twin in self.status(of).twins if twin.property_name == name), "")
+
+    def condition(self, type_: str, of: str = "thermometer") -> tuple[str, str, str]:
+        found = next((each for each in self.status(of).conditions if each.type == type_), None)
+        return ("", "", "") if found is None else (found.status, found.reason, found.message)
+
+    async def until(self, what: Callable[[], bool]) -> None:
+        """Wait until the store says so."""
+        with trio.move_on_after(PATIENCE_S):
+            while True:
+                seen = self.store.revision
+                if what():
+                    return
+                await self.store.changed(seen)
+        raise AssertionError(f"not in {PATIENCE_S:g} s: {self.store.list('devices.devices.kubeedge.io')} {self.log.getvalue()}")
+
+
+@pytest.fixture
+async def fleet_of_devices() -> AsyncIterator[Fleet]:
+    numbers = itertools.count(1)
+    async with open_store(":memory:", origin="gw-a", stamp=lambda: next(numbers) << 16, executor=Inline()) as store:
+        made = Fleet(store)
+        await made.apply(MODEL)
+        yield made
+
+
+class Thermometer:
+    """The real Modbus server, in a process of its own."""
+
+    def __init__(self, port: int = 0) -> None:
+        argv = [sys.executable, str(ROOT / "build" / "modbus-server"), "--port", str(port)]
+        self.process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        first = self.process.stdout.readline().split()
+        assert first[:2] == ["listening", "on"], first
+        self.port = int(first[3])
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, args=(self.process.stdout,))
+        self._reader.start()
+
+    def _read(self, stdout: Any) -> None:
+        for line in stdout:
+            self.lines.append(line.strip())
+
+    def stop(self) -> None:
+        self.process.terminate()
+        assert self.process.wait(PATIENCE_S) == 0
+        self._reader.join(PATIENCE_S)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def thermometers() -> Iterator[Callable[..., Thermometer]]:
+    running: list[Thermometer] = []
+
+    def start(port: int = 0) -> Thermometer:
+        running.append(Thermometer(port))
+        return running[-1]
+
+    yield start
+    for each in running:
+        if each.process.poll() is None:
+            each.stop()
+
+
+Answer = Callable[[trio.SocketStream, bytes], Awaitable[None]]
+
+
+@pytest.fixture
+def hostile() -> Callable[[Answer], Any]:
+    """`async with hostile(answer) as port`: a TCP server that does `answer(stream, request)` for each request."""
+
+    @asynccontextmanager
+    async def serve(answer: Answer) -> AsyncIterator[int]:
+        async def talk(stream: trio.SocketStream) -> None:
+            try:
+                async with stream:
+                    while request := await stream.receive_some(300):
+                        await answer(stream, request)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                pass
+
+        async with trio.open_nursery() as nursery:
+            listeners = await nursery.start(functools.partial(trio.serve_tcp, talk, 0, host="127.0.0.1"))
+            yield listeners[0].socket.getsockname()[1]
+            nursery.cancel_scope.cancel()
+
+    return serve
+
+
+BLOCKS = """
+import asyncio
+from pymodbus.server import ModbusTcpServer
+from pymodbus.simulator import DataType, SimData, SimDevice
+
+async def main():
+    bits = lambda on: [SimData(0, values=[on and n == 3 for n in range(16)], datatype=DataType.BITS)]
+    words = lambda first: [SimData(0, values=[first + n for n in range(9)], datatype=DataType.REGISTERS)]
+    server = ModbusTcpServer(SimDevice(0, simdata=(bits(False), bits(True), words(0), words(30))), address=("127.0.0.1", 0))
+    await server.serve_forever(background=True)
+    print(server.transport.sockets[0].getsockname()[1], flush=True)
+    await asyncio.to_thread(input)
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def modbus_blocks() -> Iterator[int]:
+    """The port of a real Modbus server with coils, discrete inputs (3 is on), holding registers, input registers (3 is 33)."""
+    with subprocess.Popen([sys.executable, "-c", BLOCKS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield int(process.stdout.readline())
+        process.communicate("\n", PATIENCE_S)
+
+
+class Bank:
+    """Holding registers that answer by the book; `requests` counts, `unreadable` addresses answer reads with exception 2."""
+
+    def __init__(self, **registers: int) -> None:
+        self.registers = {int(name[1:]): value for name, value in registers.items()}
+        self.unreadable: set[int] = set()
+        self.requests = 0
+        self._asked = trio.Event()
+        self.written: list[int] = []
+
+    async def asked(self, times: int) -> None:
+        """Wait for so many more requests."""
+        end = self.requests + times
+        with trio.fail_after(PATIENCE_S):
+            while self.requests < end:
+                self._asked = trio.Event()
+                await self._asked.wait()
+
+    async def answer(self, stream: trio.SocketStream, request: bytes) -> None:
+        self.requests += 1
+        self._asked.set()
+        function, address = request[7], int.from_bytes(request[8:10], "big")
+        if function == 3 and (address in self.unreadable or address not in self.registers):
+            await stream.send_all(request[:4] + b"\0\3" + request[6:7] + b"\x83\2")
+        elif function == 3:
+            await stream.send_all(request[:4] + b"\0\5" + request[6:8] + b"\2" + self.registers[address].to_bytes(2, "big"))
+        else:
+            self.registers[address] = int.from_bytes(request[10:12], "big")
+            self.written.append(self.registers[address])
+            await stream.send_all(request)
+
+
+@pytest.fixture
+def bank() -> type[Bank]:
+    return Bank

@@ -1,0 +1,146 @@
+import io
+import json
+import random
+import time
+from typing import Any
+
+import pytest
+import trio
+
+from edged.device import poller
+from edged.device.mapper import mapper_for
+from edged.device.poller import Poller
+from edged.device.wiring import Wiring, wire
+from edged.kit.log import Log
+from edged.model.devices import Device, DeviceStatus
+from edged.model.objects import key
+from edged.store.writes import Delete
+
+SETPOINT = {"value": "22"}
+
+
+def make(fleet: Any, parts: Any, **device: Any) -> tuple[Poller, io.StringIO]:
+    stored = fleet.store.get(key(Device, "thermometer", "default"))
+    log = io.StringIO()
+    wiring = rewired(parts, **device)
+    return Poller(stored, wiring, DeviceStatus(), fleet.store, time.time, random.Random(1), Log(stream=log)), log
+
+
+def rewired(parts: Any, **device: Any) -> Wiring:
+    return wire(parts.device(**device), parts.model(), mapper_for)
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller, "RETRY_CAP_S", 0.5)
+    monkeypatch.setattr(poller, "STORE_AGAIN_S", 0.05)
+
+
+async def test_one_warning_while_a_device_is_away(fleet_of_devices: Any, parts: Any, hostile: Any, bank: Any) -> None:
+    fleet, registers = fleet_of_devices, bank(r0=205)
+    await fleet.apply(parts.device_json())
+    tries = 0
+
+    async def slam(stream: trio.SocketStream, request: bytes) -> None:
+        nonlocal tries
+        tries += 1
+        if tries > 4:
+            await registers.answer(stream, request)
+        else:
+            await stream.aclose()
+
+    async with hostile(slam) as port, trio.open_nursery() as nursery:
+        one, log = make(fleet, parts, port=port, temperature={})
+        nursery.start_soon(one.run)
+        await fleet.until(lambda: fleet.status().state == "offline")
+        await fleet.until(lambda: fleet.status().state == "ok")
+        nursery.cancel_scope.cancel()
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert [line["level"] for line in lines] == ["warning", "info"]
+    assert "closes the connection instead of an answer; trying again" in lines[0]["message"]
+
+
+async def test_a_new_desired_value_wakes_it(fleet_of_devices: Any, parts: Any, hostile: Any, bank: Any) -> None:
+    fleet, registers = fleet_of_devices, bank(r0=205, r1=210)
+    await fleet.apply(parts.device_json())
+    slow = {"collectCycle": 3_600_000}
+    async with hostile(registers.answer) as port, trio.open_nursery() as nursery:
+        one, _ = make(fleet, parts, port=port, temperature=slow, setpoint=slow)
+        nursery.start_soon(one.run)
+        await fleet.until(lambda: fleet.status().state == "ok")
+        one.rewire(rewired(parts, port=port, temperature=slow, setpoint={**slow, "desired": SETPOINT}))
+        await fleet.until(lambda: fleet.condition("DesiredApplied") == ("True", "Applied", ""))
+        nursery.cancel_scope.cancel()
+    assert registers.written == [220]
+
+
+async def test_a_register_that_can_only_be_written(fleet_of_devices: Any, parts: Any, hostile: Any, bank: Any) -> None:
+    fleet, registers = fleet_of_devices, bank(r0=205, r1=210)
+    registers.unreadable = {1}
+    await fleet.apply(parts.device_json())
+    async with hostile(registers.answer) as port, trio.open_nursery() as nursery:
+        one, _ = make(fleet, parts, port=port, temperature={}, setpoint={"desired": SETPOINT})
+        nursery.start_soon(one.run)
+        await fleet.until(lambda: fleet.condition("DesiredApplied") == ("True", "Applied", ""))
+        await fleet.until(lambda: fleet.status().state == "online")
+        nursery.cancel_scope.cancel()
+    assert fleet.condition("ReadingsValid")[2] == "setpoint: answers with exception 2 (illegal data address)"
+    assert registers.written == [220]
+
+
+async def test_it_moves_to_another_address(fleet_of_devices: Any, parts: Any, hostile: Any, bank: Any) -> None:
+    fleet = fleet_of_devices
+    await fleet.apply(parts.device_json())
+    async with hostile(bank(r0=205).answer) as here, hostile(bank(r0=190).answer) as there, trio.open_nursery() as nursery:
+        one, _ = make(fleet, parts, port=here, temperature={})
+        nursery.start_soon(one.run)
+        await fleet.until(lambda: fleet.value("temperature") == "20.5")
+        one.rewire(rewired(parts, port=there, temperature={}))
+        await fleet.until(lambda: fleet.value("temperature") == "19")
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_unchanged_value_is_not_stored_again(fleet_of_devices: Any, parts: Any, hostile: Any, bank: Any) -> None:
+    fleet, registers = fleet_of_devices, bank(r0=205)
+    await fleet.apply(parts.device_json())
+    async with hostile(registers.answer) as port, trio.open_nursery() as nursery:
+        one, _ = make(fleet, parts, port=port, temperature={"collectCycle": 10, "reportCycle": 10})
+        nursery.start_soon(one.run)
+        await fleet.until(lambda: fleet.status().state == "ok")
+        revision = fleet.store.revision
+        await registers.asked(50)
+        assert fleet.store.revision == revision
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_full_disk_is_asked_again(fleet_of_devices: Any, parts: Any, hostile: Any, bank: Any) -> None:
+    fleet, registers = fleet_of_devices, bank(r0=205)
+    await fleet.apply(parts.device_json())
+    database = fleet.store._connections[0]
+    database.pragma("query_only", True)
+    async with hostile(registers.answer) as port, trio.open_nursery() as nursery:
+        one, log = make(fleet, parts, port=port, temperature={})
+        nursery.start_soon(one.run)
+        with trio.fail_after(30):
+            while "status not stored" not in log.getvalue():
+                await registers.asked(1)
+        assert fleet.status().state == ""
+        database.pragma("query_only", False)
+        await fleet.until(lambda: fleet.value("temperature") == "20.5")
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_device_that_is_another_by_now_gets_no_status(
+    fleet_of_devices: Any, parts: Any, hostile: Any, bank: Any
+) -> None:
+    fleet, registers = fleet_of_devices, bank(r0=205)
+    await fleet.apply(parts.device_json())
+    async with hostile(registers.answer) as port, trio.open_nursery() as nursery:
+        one, log = make(fleet, parts, port=port, temperature={})
+        await fleet.store.write(Delete(key(Device, "thermometer", "default")))
+        await fleet.apply(parts.device_json())
+        nursery.start_soon(one.run)
+        await registers.asked(5)
+        nursery.cancel_scope.cancel()
+    assert fleet.status() == DeviceStatus()
+    assert log.getvalue() == ""
