@@ -1,0 +1,1 @@
+"""Calls by name: DNS, service addresses and rules, balancer, proxy, tunnel."""

@@ -1,0 +1,64 @@
+"""What a node with root puts into the host: the bridge `edged0`, the route to service addresses, our nftables table.
+
+`edged0` carries the address of the DNS server and the proxy. ip(8) and nft(8) do the work.
+"""
+
+import json
+import socket
+import subprocess
+
+import trio
+
+from edged.errors import UnreachableError
+from edged.mesh import rules
+from edged.mesh.addresses import NETWORK
+
+INTERFACE = "edged0"
+ADDRESS = "169.254.96.16"
+COMMAND_S = 10.0  # nft takes 30 ms for 5,000 services; a kernel that hangs must not hang the daemon
+
+
+async def set_up() -> None:
+    """Make the interface, or bring one that a killed daemon left into shape. UnreachableError when the host does not let us."""
+    if not _interface_exists():
+        await _command("ip", "link", "add", INTERFACE, "type", "bridge")
+    await _command("ip", "address", "replace", f"{ADDRESS}/32", "dev", INTERFACE)
+    await _command("ip", "link", "set", INTERFACE, "up")
+    # Without a route a connection of this host fails before any rule sees it; the rules send it on to ADDRESS.
+    await _command("ip", "route", "replace", NETWORK, "dev", INTERFACE, "src", ADDRESS)
+
+
+async def apply(transaction: rules.Command) -> None:
+    """Apply all of `transaction` or nothing of it. UnreachableError when nft is missing or the kernel refuses."""
+    await _command("nft", "-j", "-f", "-", given=json.dumps(transaction).encode())
+
+
+async def clean_up() -> None:
+    """Remove our table and interface (with it go its address and route). Nothing happens when they are gone already."""
+    try:
+        await apply(rules.removal())
+    finally:
+        if _interface_exists():
+            await _command("ip", "link", "delete", INTERFACE)
+
+
+def _interface_exists() -> bool:
+    try:
+        socket.if_nametoindex(INTERFACE)
+    except OSError:
+        return False
+    return True
+
+
+async def _command(*argv: str, given: bytes = b"") -> None:
+    """Run `argv` with `given` on its stdin. UnreachableError with what it said when it is missing, fails or takes too long."""
+    try:
+        with trio.fail_after(COMMAND_S):
+            done = await trio.run_process(argv, stdin=given, capture_stdout=True, capture_stderr=True, check=False)
+    except trio.TooSlowError as error:
+        raise UnreachableError(f"{argv[0]} did not end in {COMMAND_S:g} s") from error
+    except OSError as error:
+        raise UnreachableError(f"{argv[0]} cannot be run: {error.strerror}") from error
+    if done.returncode:
+        said = " ".join((done.stderr or done.stdout).decode(errors="replace").split())
+        raise UnreachableError(f"{subprocess.list2cmdline(argv)}: {said[:500] or f'exit {done.returncode}'}")

@@ -1,0 +1,152 @@
+"""The mesh of one node: keeps the table like the store, and DNS, rules or listeners like the table."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from random import Random
+from typing import Any
+
+import trio
+from trio.abc import HalfCloseableStream
+
+from edged.errors import UnreachableError
+from edged.kit.address import Address, parse_address
+from edged.kit.log import Log
+from edged.mesh import kernel
+from edged.mesh.addresses import LOOPBACK, twin
+from edged.mesh.balancer import Balancer
+from edged.mesh.proxy import OpenStream, Proxy
+from edged.mesh.redirected import Redirected
+from edged.mesh.resolvers import Resolvers
+from edged.mesh.server import DnsServer
+from edged.mesh.table import Name, Table, build
+from edged.mesh.tunnel import TunnelServer
+from edged.mesh.twins import Twins
+from edged.model.core import Pod, Service
+from edged.model.objects import typed
+from edged.store.store import Store
+from edged.wire.peer import Tunnel
+
+RETRY_S = 5.0  # what could not be put in place is tried again: a port taken, a kernel that refused
+REMOVE_S = 10.0  # for taking rules and interface away on stop
+DNS_PORT = 53
+LOOPBACK_DNS = "9.251.0.53"  # its twin; addresses.FIRST keeps it free
+LOOPBACK_DNS_PORT = 10053  # a port that needs no root and that no mDNS responder holds
+
+
+class Mesh:
+    """Serves calls by name on `node`; `open_stream` reaches the other nodes.
+
+    With `root` the kernel sends service addresses to the proxy; without, it listens on their twins in `loopback`, a /16 of
+    127.0.0.0/8. `dns` is where DNS is answered ("host:port"; port 0: any that is free; not given, 169.254.96.16:53 as root,
+    else x.y.0.53:10053 in `loopback`); `resolvers` are asked for other names (none: those of /etc/resolv.conf). `random`
+    also numbers DNS questions: give a SystemRandom where strangers could answer them.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        node: str,
+        open_stream: OpenStream,
+        root: bool,
+        dns: str = "",
+        resolvers: Sequence[str] = (),
+        loopback: str = LOOPBACK,
+        log: Log,
+        random: Random,
+    ) -> None:
+        self._store, self._node, self._root, self._log = store, node, root, log
+        self._troubles: set[str] = set()
+        self._loopback = None if root else loopback
+        self._table = build((), (), node, self._loopback)
+        default = Address(kernel.ADDRESS, DNS_PORT) if root else Address(twin(LOOPBACK_DNS, loopback), LOOPBACK_DNS_PORT)
+        self.dns = parse_address(dns) if dns else default
+        self._resolvers = Resolvers(resolvers, self.dns.host, random)
+        self._dns = DnsServer(self.dns, self._current, self._resolvers)
+        self._proxy = Proxy(self._current, Balancer(node, random), open_stream, log)
+        self._tunnels = TunnelServer(self._current, log)
+        self._entrance = Redirected(self._current, self._proxy) if root else Twins(self._current, self._proxy, log)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled; `started` when names resolve and addresses answer for what the store holds now.
+
+        UnreachableError when the host does not let it: no ip(8), the DNS port taken. What is in the way of one service, or of
+        the rules, is logged and tried again every RETRY_S.
+        """
+        try:
+            if self._root:
+                await kernel.set_up()
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self._entrance.run)
+                self.dns = await nursery.start(self._dns.run)
+                await self._follow(task_status)
+        finally:
+            if self._root:
+                await self._clean_up()
+
+    async def serve_tunnel(self, peer: str, opening: Tunnel, stream: HalfCloseableStream) -> None:
+        """The link handler of `Tunnel` openings."""
+        await self._tunnels.serve(peer, opening, stream)
+
+    @property
+    def listeners(self) -> dict[tuple[Name, int], tuple[str, int]]:
+        """The address and port at which a client on this node reaches each (service, port)."""
+        return self._entrance.listeners
+
+    def statistics(self) -> dict[str, dict[str, Any]]:
+        """Counters and gauges for metrics, by part."""
+        return {
+            "dns": {**asdict(self._dns.statistics), "in_flight": self._resolvers.in_flight},
+            "proxy": asdict(self._proxy.statistics),
+            "tunnel": asdict(self._tunnels.statistics),
+            "services": {
+                "named": len(self._table.entries),
+                "addressed": len(self._table.addressed),
+                "ports": len(self.listeners),
+            },
+        }
+
+    def _current(self) -> Table:
+        return self._table
+
+    async def _follow(self, task_status: trio.TaskStatus[None]) -> None:
+        """Whatever changed, the table is built anew; the entrance is updated when that made a difference, or failed before."""
+        revision = self._look()
+        in_place = await self._update()
+        task_status.started()
+        while True:
+            with trio.move_on_after(float("inf") if in_place else RETRY_S):
+                await self._store.changed(revision)
+            before = self._table
+            revision = self._look()
+            if not in_place or self._table != before:
+                in_place = await self._update()
+
+    def _look(self) -> int:
+        """Read the table from the store; the revision as of which it is."""
+        revision = self._store.revision
+        services = [typed(each, Service) for each in self._store.list("services")]
+        pods = [typed(each, Pod) for each in self._store.list("pods")]
+        self._table = build(services, pods, self._node, self._loopback)
+        return revision
+
+    async def _update(self) -> bool:
+        """Bring the entrance in line with the table; whether all of it is."""
+        troubles = set(self._table.conflicts)
+        in_place = True
+        try:
+            await self._entrance.update()
+        except UnreachableError as error:
+            troubles.add(f"{error}; trying again every {RETRY_S:g} s")
+            in_place = False
+        for trouble in sorted(troubles - self._troubles):
+            self._log.warning(trouble)
+        self._troubles = troubles
+        return in_place
+
+    async def _clean_up(self) -> None:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + REMOVE_S):
+            try:
+                await kernel.clean_up()
+            except UnreachableError as error:
+                self._log.error(f"rules or interface of the mesh are left behind: {error}; the next start takes them over")

@@ -1,0 +1,104 @@
+"""Without root: a listener for each port of each service, on the loopback twin of the service's address."""
+
+import errno
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import trio
+
+from edged.errors import UnreachableError
+from edged.kit.log import Log
+from edged.mesh import streams
+from edged.mesh.proxy import Proxy
+from edged.mesh.table import Name, Table
+
+INSTEAD = 8000  # added to a port that may not be had: below 1024 without root, or taken by a program on all addresses
+HIGHEST = 65535
+
+
+class _Door(NamedTuple):
+    """What a client dials for a service."""
+
+    name: Name
+    address: str
+    port: int
+
+
+class _Open(NamedTuple):
+    """A door's listener, and where it really listens."""
+
+    listener: trio.SocketListener
+    scope: trio.CancelScope
+    port: int
+
+
+class Twins:
+    """Entrance of a node without root. `run` it first; `update` then keeps its listeners like the table.
+
+    `listeners` says where each port of each service is really listened on.
+    """
+
+    _nursery: trio.Nursery
+
+    def __init__(self, table: Callable[[], Table], proxy: Proxy, log: Log) -> None:
+        self._table, self._proxy, self._log = table, proxy, log
+        self._open: dict[_Door, _Open] = {}
+        self._told: set[_Door] = set()
+
+    @property
+    def listeners(self) -> dict[tuple[Name, int], tuple[str, int]]:
+        """Where a client reaches each (service, port)."""
+        return {(door.name, door.port): (door.address, opened.port) for door, opened in self._open.items()}
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Hold the listeners and their connections until cancelled."""
+        try:
+            async with trio.open_nursery() as self._nursery:
+                task_status.started()
+                await trio.sleep_forever()
+        finally:
+            self._open.clear()
+
+    async def update(self) -> None:
+        """Open and close listeners like the table; open connections go on. UnreachableError when one may not be had."""
+        table = self._table()
+        wanted = {_Door(entry.name, address, port) for address, entry in table.addressed.items() for port in entry.ports}
+        for door, opened in list(self._open.items()):
+            in_the_way = opened.port != door.port and door._replace(port=opened.port) in wanted
+            if door not in wanted or in_the_way:
+                await self._close(door)
+        self._told &= wanted
+        missing = []
+        for door in sorted(wanted - self._open.keys()):
+            try:
+                await self._listen(door, wanted)
+            except OSError as error:
+                missing.append(f"{door.name} cannot be served on {door.address}:{door.port}: {error.strerror}")
+        if missing:
+            raise UnreachableError("; ".join(missing))
+
+    async def _listen(self, door: _Door, wanted: set[_Door]) -> None:
+        try:
+            listener = await streams.listen(door.address, door.port)
+        except OSError as error:
+            other = door._replace(port=door.port + INSTEAD)
+            if error.errno not in {errno.EACCES, errno.EADDRINUSE} or other.port > HIGHEST or other in wanted:
+                raise
+            listener = await streams.listen(door.address, other.port)
+            if door not in self._told:
+                self._told.add(door)
+                where, why = f"{door.address}:{other.port}", error.strerror
+                self._log.info(f"port {door.port} of service {door.name} is served on {where}, since {door.port}: {why}")
+        self._open[door] = _Open(listener, trio.CancelScope(), listener.socket.getsockname()[1])
+        self._nursery.start_soon(self._accept, door, self._open[door])
+
+    async def _close(self, door: _Door) -> None:
+        opened = self._open.pop(door)
+        opened.scope.cancel()
+        await opened.listener.aclose()  # now, and not when the cancelled task runs: another door may want the port
+
+    async def _accept(self, door: _Door, opened: _Open) -> None:
+        serve = partial(self._proxy.serve, name=door.name, port=door.port)
+        with opened.scope:
+            await trio.serve_listeners(serve, [opened.listener], handler_nursery=self._nursery)
