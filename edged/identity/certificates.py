@@ -95,7 +95,7 @@ def load_certificate(data: bytes) -> x509.Certificate:
         if data.startswith(b"-----BEGIN"):
             return x509.load_pem_x509_certificate(data)
         return x509.load_der_x509_certificate(data)
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise InvalidError(f"not an X.509 certificate: {error}") from error
 
 

@@ -79,6 +79,7 @@ _EXPECTED: dict[type[inspect.Type], tuple[type, str]] = {
     inspect.BoolType: (bool, "true or false"),
     inspect.IntType: (int, "a whole number"),
     inspect.ListType: (list, "a list"),
+    inspect.VarTupleType: (list, "a list"),
     inspect.DictType: (dict, "a table"),
     inspect.StructType: (dict, "a table"),
 }
@@ -116,7 +117,7 @@ def _check_within(info: inspect.Type, value: Any, path: str) -> None:
         for name, inner in value.items():
             _check(info.key_type, name, _below(path, name))
             _check(info.value_type, inner, _below(path, name))
-    elif isinstance(info, inspect.ListType):
+    elif isinstance(info, inspect.ListType | inspect.VarTupleType):
         for index, inner in enumerate(value):
             _check(info.item_type, inner, f"{path}[{index}]")
     elif isinstance(info, inspect.IntType):
@@ -140,7 +141,7 @@ def _find(info: inspect.Type, path: Sequence[str]) -> inspect.Type | None:
 def _from_text(info: inspect.Type | None, text: str) -> Any:
     if info is None or isinstance(info, inspect.StrType | inspect.LiteralType):
         return text
-    if isinstance(info, inspect.ListType) and not text.lstrip().startswith("["):
+    if isinstance(info, inspect.ListType | inspect.VarTupleType) and not text.lstrip().startswith("["):
         return [part.strip() for part in text.split(",") if part.strip()]
     try:
         return tomllib.loads(f"value = {text}")["value"]

@@ -1,0 +1,117 @@
+"""The command line: commands, options, and an example of each."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from edged import __version__
+from edged.cli import fleet, run, settings, status
+
+EXITS = "exit codes: 0 ok, 1 failed, 2 usage or settings, 3 degraded, 4 unreachable, 5 denied"
+
+EXAMPLES = """\
+examples:
+  edged fleet init acme --name acme                       on a machine that is kept safe
+  edged fleet issue gw-a --group site --relay wss://relay.example.com --dir acme
+  edged join gw-a.bundle                                  on the gateway, once
+  edged run                                               the daemon; systemd does this
+  edged kubeconfig > kubeconfig && kubectl --kubeconfig kubeconfig get nodes
+  edged status
+"""
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of `edged`; each command's namespace has `run`, which takes the namespace and returns the exit code."""
+    top = argparse.ArgumentParser(
+        prog="edged",
+        description="One daemon for an edge gateway: the gateways of a site are the cluster.",
+        epilog=f"{EXAMPLES}\n{EXITS}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"edged {__version__}")
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+    _node_commands(commands)
+    _fleet_commands(commands)
+    _config_commands(commands)
+    _add(commands, "version", run.version, "print the version", "edged version")
+    return top
+
+
+def _node_commands(commands: Any) -> None:
+    _configurable(_add(commands, "run", run.run, "run the daemon", "edged run", "edged run --config /tmp/gw-a.toml"))
+    join = _add(
+        *(commands, "join", fleet.join, "make this machine a node, by its join bundle"),
+        *("edged join gw-a.bundle", "ssh authority cat gw-a.bundle | edged join -"),
+    )
+    join.add_argument("bundle", type=Path, metavar="BUNDLE", help="file that `edged fleet issue` made; - is stdin")
+    join.add_argument("--force", action="store_true", help="replace the identity that is there")
+    _configurable(join)
+    kubeconfig = _add(
+        *(commands, "kubeconfig", fleet.kubeconfig, "print a kubeconfig for this node's API"),
+        *("edged kubeconfig > kubeconfig", "edged kubeconfig --server https://192.0.2.7:6443 -o gw-a.kubeconfig"),
+    )
+    kubeconfig.add_argument("--server", metavar="URL", help="how the API is reached (default: by api.listen)")
+    kubeconfig.add_argument("--user", default="admin", metavar="NAME", help="name in the certificate (default admin)")
+    kubeconfig.add_argument("-o", "--output", type=Path, metavar="FILE", help="write FILE (mode 0600) instead of stdout")
+    _configurable(kubeconfig)
+    asked = _add(
+        *(commands, "status", status.status, "show what the daemon is linked to and runs"),
+        *("edged status", "edged status --json | jq .peers"),
+    )
+    asked.add_argument("--json", action="store_true", help="print what the daemon answers, as JSON")
+    _configurable(asked)
+
+
+def _fleet_commands(commands: Any) -> None:
+    group = commands.add_parser("fleet", help="make a fleet's authority, join bundles, relay certificates")
+    made = group.add_subparsers(metavar="COMMAND", required=True)
+    init = _add(made, "init", fleet.init, "make a fleet's authority", "edged fleet init acme --name acme")
+    init.add_argument("directory", type=Path, metavar="DIR", help="directory of the authority: whoever has it makes nodes")
+    init.add_argument("--name", default="fleet", help="name of the fleet, a DNS label (default fleet)")
+    issue = _add(
+        *(made, "issue", fleet.issue, "make a join bundle for a node"),
+        *("edged fleet issue gw-a --group site --relay wss://relay.example.com --dir acme -o gw-a.bundle",),
+    )
+    issue.add_argument("name", metavar="NAME", help="name of the node, a DNS label")
+    issue.add_argument("--group", required=True, help="the node's group: the gateways of one site")
+    issue.add_argument("--relay", action="append", default=[], metavar="URL", help="wss://host[:port]; may be repeated")
+    issue.add_argument("-o", "--output", type=Path, metavar="FILE", help="the bundle (default NAME.bundle); - is stdout")
+    relay = _add(
+        *(made, "relay", fleet.relay, "make a relay's key and certificate"),
+        *("edged fleet relay relay-1 --host relay.example.com --dir acme -o /etc/edged/relay",),
+    )
+    relay.add_argument("name", metavar="NAME", help="name of the relay, a DNS label")
+    relay.add_argument(
+        "--host", action="append", required=True, help="DNS name or IP address by which nodes dial it; may be repeated"
+    )
+    relay.add_argument("-o", "--output", type=Path, metavar="DIR", help="directory for the files (default NAME)")
+    for command in (issue, relay):
+        command.add_argument("--dir", type=Path, default=Path(), metavar="DIR", help="the authority (default: here)")
+        command.add_argument("--force", action="store_true", help="replace files that are there")
+
+
+def _config_commands(commands: Any) -> None:
+    group = commands.add_parser("config", help="check or show the settings")
+    made = group.add_subparsers(metavar="COMMAND", required=True)
+    _configurable(_add(made, "check", settings.check, "check the settings", "edged config check --config new.toml"))
+    show = _add(made, "show", settings.show, "print the settings in force, with their descriptions", "edged config show")
+    show.add_argument("--json", action="store_true", help="print them as JSON")
+    _configurable(show)
+
+
+def _configurable(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--config", type=Path, metavar="PATH", help="settings: a file, or a directory with edged.toml and edged.d/*.toml"
+    )
+
+
+def _add(commands: Any, name: str, command: Command, about: str, *examples: str) -> argparse.ArgumentParser:
+    epilog = "\n  ".join(["examples:", *examples]) + f"\n\n{EXITS}"
+    made: argparse.ArgumentParser = commands.add_parser(
+        name, help=about, description=about, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.set_defaults(run=command)
+    return made

@@ -1,0 +1,209 @@
+"""The daemon's settings: edged.toml, edged.d/*.toml, `EDGED_*` over them, as one frozen struct a room.
+
+A later file wins over an earlier one, a variable over all files; tables are merged. `edged config show` prints every key
+with its description and the value in force.
+"""
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta
+
+from edged.kit.address import parse_address
+from edged.kit.settings import ConfigError, Source, from_environment, read_toml, settle
+
+DIRECTORY = Path("/etc/edged")
+FILE = "edged.toml"
+DROP_INS = "edged.d"
+PREFIX = "EDGED_"  # and the path, parts joined by "__": EDGED_API__LISTEN
+CONFIG_VARIABLE = "EDGED_CONFIG"
+MAX_SOCKET_PATH = 107  # bytes of a Unix socket's path (unix(7)), without its final zero
+
+_LABEL_NAME = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_LABEL_KEY = re.compile(rf"([a-z0-9]([-a-z0-9.]{{0,251}}[a-z0-9])?/)?{_LABEL_NAME}")
+_LABEL_VALUE = re.compile(rf"({_LABEL_NAME})?")
+
+
+def _labels(labels: Mapping[str, str]) -> None:
+    for key, value in labels.items():
+        if not _LABEL_KEY.fullmatch(key) or not _LABEL_VALUE.fullmatch(value):
+            raise ValueError(f'expected Kubernetes labels, got {key} = "{value}"')
+
+
+def _absolute(path: str) -> None:
+    if not path.startswith("/"):
+        raise ValueError(f"expected an absolute path, got {path!r}")
+
+
+def _socket(path: str) -> None:
+    if path:
+        _absolute(path)
+    if len(path.encode()) > MAX_SOCKET_PATH:
+        raise ValueError(f"expected a path of at most {MAX_SOCKET_PATH} bytes, got {len(path.encode())}")
+
+
+def _listen(text: str) -> None:
+    if parse_address(text).ip is None:
+        raise ValueError(f"expected an IP address and a port, got {text!r}")
+
+
+def _peers(peers: Mapping[str, tuple[str, ...]]) -> None:
+    for node, addresses in peers.items():
+        for text in addresses:
+            if parse_address(text).port == 0:
+                raise ValueError(f"expected a port from 1 to 65535 for {node}, got {text!r}")
+
+
+def check_relays(relays: Sequence[str]) -> None:
+    """ValueError when one of `relays` is no URL of a relay."""
+    for text in relays:
+        try:
+            url = urlsplit(text)
+            known = url.scheme in ("ws", "wss") and bool(url.hostname) and url.port != 0 and not url.username
+        except ValueError:
+            known = False
+        if not known:
+            raise ValueError(f"expected wss://host[:port], got {text!r}")
+
+
+def _resolvers(resolvers: tuple[str, ...]) -> None:
+    for text in resolvers:
+        try:
+            ipaddress.ip_address(text)
+        except ValueError:
+            _listen(text)
+
+
+def _dns(text: str) -> None:
+    if text:
+        _listen(text)
+
+
+def _loopback(text: str) -> None:
+    try:
+        network = ipaddress.IPv4Network(text)
+    except ValueError:
+        network = ipaddress.IPv4Network("0.0.0.0/0")
+    if network.prefixlen != 16 or not network.is_loopback:
+        raise ValueError(f"expected a network of 127.0.0.0/8 with /16, got {text!r}")
+
+
+def _key(description: str, check: Callable[[Any], None] | None = None) -> Meta:
+    return Meta(description=description, extra={"check": check} if check else None)
+
+
+class NodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """This machine as a node."""
+
+    state_dir: Annotated[
+        str, _key("Directory of the identity, the store and all else that must survive a reboot; owner only.", _absolute)
+    ] = "/var/lib/edged"
+    labels: Annotated[dict[str, str], _key("Labels of the Node object, for node selectors.", _labels)] = {}
+
+
+class HubSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Links to the other nodes."""
+
+    relays: Annotated[
+        tuple[str, ...], _key("URLs of the relays (wss://host[:port]). Empty: those of the join bundle.", check_relays)
+    ] = ()
+    listen: Annotated[str, _key("UDP address for links; port 0 takes any that is free.", _listen)] = "0.0.0.0:7400"
+    peers: Annotated[
+        dict[str, tuple[str, ...]],
+        _key("Where nodes can be reached directly: node = [host:port, ...]. Others are found through the relay.", _peers),
+    ] = {}
+
+
+class RuntimeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Containers."""
+
+    driver: Annotated[
+        Literal["auto", "docker", "process"],
+        _key("What runs containers: docker, process (host processes, image `host`), or auto: docker when its socket is there."),
+    ] = "auto"
+    docker_socket: Annotated[str, _key("Docker's socket.", _absolute)] = "/var/run/docker.sock"
+    network: Annotated[str, _key("The Docker network that pods join.")] = "bridge"
+
+
+class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The Kubernetes-compatible API."""
+
+    listen: Annotated[str, _key("HTTPS address; clients prove themselves with a certificate.", _listen)] = "127.0.0.1:6443"
+    socket: Annotated[
+        str, _key("Unix socket for the machine's own root, without TLS. Empty: api.sock in node.state_dir.", _socket)
+    ] = ""
+
+
+class MeshSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Calls by name."""
+
+    enabled: Annotated[bool, _key("Whether names of services are answered and calls carried.")] = True
+    rootless: Annotated[
+        bool | None,
+        _key("Serve on loopback addresses instead of service addresses and rules. Not set: when not root."),
+    ] = None
+    dns: Annotated[
+        str,
+        _key("Where DNS is answered. Empty: 169.254.96.16:53; rootless: x.y.0.53:10053 in mesh.loopback.", _dns),
+    ] = ""
+    resolvers: Annotated[
+        tuple[str, ...],
+        _key("Who is asked for other names, address[:port]. Empty: the resolvers of /etc/resolv.conf.", _resolvers),
+    ] = ()
+    loopback: Annotated[
+        str, _key("The /16 of 127.0.0.0/8 in which a rootless node serves; two on one machine need two.", _loopback)
+    ] = "127.96.0.0/16"
+
+
+class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is logged, on stderr: lines on a terminal, else JSON."""
+
+    level: Annotated[Literal["debug", "info", "warning", "error"], _key("Least level that is logged.")] = "info"
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All settings of a node."""
+
+    node: NodeSettings = NodeSettings()
+    hub: HubSettings = HubSettings()
+    runtime: RuntimeSettings = RuntimeSettings()
+    api: ApiSettings = ApiSettings()
+    mesh: MeshSettings = MeshSettings()
+    log: LogSettings = LogSettings()
+
+    @property
+    def state_dir(self) -> Path:
+        """Where this node's state is."""
+        return Path(self.node.state_dir)
+
+
+def files(chosen: Path | None, environ: Mapping[str, str]) -> list[Path]:
+    """The files to read, in order. `chosen` (or EDGED_CONFIG) is a file, or a directory laid out like /etc/edged.
+
+    Nothing needs to be there by default; what was chosen must be.
+    """
+    path = chosen or Path(environ.get(CONFIG_VARIABLE) or DIRECTORY)
+    if not path.is_dir():
+        return [] if path == DIRECTORY else [path]
+    main = path / FILE
+    return [*([main] if main.exists() else []), *sorted((path / DROP_INS).glob("*.toml"))]
+
+
+def load(chosen: Path | None, environ: Mapping[str, str]) -> Config:
+    """The settings in force. ConfigError: one line with the file, the key's path, what was expected, the nearest key."""
+    variables = {name: value for name, value in environ.items() if name.startswith(PREFIX) and "__" in name}
+    sources: list[Source] = [*map(read_toml, files(chosen, environ)), *from_environment(Config, PREFIX, variables)]
+    config = settle(Config, sources)
+    if config.api.socket:
+        return config
+    socket = f"{config.node.state_dir}/api.sock"
+    try:
+        _socket(socket)
+    except ValueError as error:
+        raise ConfigError(f"api.socket: {error}: set a shorter one than {socket}") from error
+    return msgspec.structs.replace(config, api=msgspec.structs.replace(config.api, socket=socket))

@@ -1,0 +1,182 @@
+"""What the relay says to whom: one fleet, its connected nodes, and a message from one of them. Pure.
+
+A client is a connection. It is `challenged` until it proves to be a node, then a `member` of its node's group, and gone
+when it is refused, replaced or cut off:
+
+    connected -> challenged --Prove ok--> member --Forward--> member
+                     | anything else        | newer connection of the same node
+                     v                      v
+                  Refused, gone          Refused, gone
+"""
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from edged.errors import DeniedError, ProtocolError
+from edged.identity.certificates import Subject
+from edged.identity.verifier import Verifier
+from edged.wire import relay as wire
+from edged.wire.codec import VERSION
+
+REPLACED = "a newer connection of this node is here"
+
+
+class Send(NamedTuple):
+    """`message` goes to client `session`."""
+
+    session: int
+    message: wire.FromRelay
+
+
+class Close(NamedTuple):
+    """Client `session` is gone: write what waits for it, then close its connection."""
+
+    session: int
+
+
+Action = Send | Close
+
+
+@dataclass(slots=True)
+class _Client:
+    nonce: bytes
+    observed: str
+    node: Subject | None = None
+
+
+@dataclass(slots=True)
+class Statistics:
+    """What happened since the start. `dropped` and `refused` count by reason; reasons are a fixed few words."""
+
+    frames_in: int
+    datagrams: int
+    bytes: int
+    dropped: Counter[str]
+    refused: Counter[str]
+
+
+class Relay:
+    """Every connected client of one relay. Sessions are numbers that the caller never uses twice, for any client.
+
+    `names` are the hosts by which nodes dial this relay; empty: any. Times are seconds since 1970.
+    """
+
+    def __init__(self, verifier: Verifier, names: Collection[str] = ()) -> None:
+        self._verifier = verifier
+        self._names = frozenset(name.lower() for name in names)
+        self._clients: dict[int, _Client] = {}
+        self._groups: dict[str, dict[str, int]] = {}
+        self.statistics = Statistics(0, 0, 0, Counter(), Counter())
+
+    @property
+    def nodes(self) -> int:
+        """How many nodes are connected and proved."""
+        return sum(len(group) for group in self._groups.values())
+
+    def admitted(self, session: int) -> str | None:
+        """The name of the node that `session` has proved to be; None before that, and when it is gone."""
+        client = self._clients.get(session)
+        return client.node.name if client is not None and client.node is not None else None
+
+    def connected(self, session: int, nonce: bytes, observed: str) -> list[Action]:
+        """A client connected from `observed`; `nonce` is fresh randomness, wire.NONCE bytes."""
+        self._clients[session] = _Client(nonce, observed)
+        return [Send(session, wire.Challenge(VERSION, nonce))]
+
+    def receive(self, session: int, frame: bytes | str, now: float) -> list[Action]:
+        """One WebSocket message came from `session`. What does not parse or may not be said is dropped and counted."""
+        client = self._clients.get(session)
+        if client is None:
+            return []  # what was on its way when it was refused
+        self.statistics.frames_in += 1
+        try:
+            messages = wire.FROM_NODE.decode(_binary(frame))
+        except ProtocolError as error:
+            if client.node is None:
+                return self._refuse(session, "unparsable", str(error))
+            self.statistics.dropped["unparsable"] += 1
+            return []
+        actions: list[Action] = []
+        for message in messages:
+            if client.node is None:
+                actions += self._prove(session, client, message, now)
+                if client.node is None:
+                    break
+            elif isinstance(message, wire.Forward):
+                actions += self._forward(client.node, message)
+            else:
+                self.statistics.dropped["unexpected"] += 1
+        return actions
+
+    def gone(self, session: int) -> list[Action]:
+        """The connection of `session` ended: the others of its group hear of it."""
+        client = self._clients.pop(session, None)
+        if client is None or client.node is None:
+            return []
+        group = self._groups[client.node.group]
+        del group[client.node.name]
+        if not group:
+            del self._groups[client.node.group]
+        return [Send(other, wire.Absence(client.node.name)) for other in group.values()]
+
+    def late(self, session: int) -> list[Action]:
+        """The time to prove is over for `session`."""
+        return [] if self.admitted(session) else self._refuse(session, "late", "no proof came in time")
+
+    def _prove(self, session: int, client: _Client, message: wire.FromNode, now: float) -> list[Action]:
+        if not isinstance(message, wire.Prove):
+            return self._refuse(session, "unproved", "expected a proof first")
+        if message.version != VERSION:
+            return self._refuse(session, "version", wire.version_refusal(message.version))
+        if self._names and message.audience.lower() not in self._names:
+            return self._refuse(session, "audience", f"the proof is for {message.audience[:253]!r}, which is not this relay")
+        data = wire.proof_input(client.nonce, message.audience)
+        try:
+            node = self._verifier.proof(message.certificate, data, message.signature, now)
+        except DeniedError as error:
+            return self._refuse(session, "proof", str(error))
+        if node.role != "node":
+            return self._refuse(session, "proof", f"{node.uri} is no node")
+        return self._admit(session, client, node)
+
+    def _admit(self, session: int, client: _Client, node: Subject) -> list[Action]:
+        client.node = node
+        group = self._groups.setdefault(node.group, {})
+        actions: list[Action] = [Send(session, wire.Welcome(VERSION, node.name, client.observed))]
+        older = group.get(node.name)
+        if older is not None:
+            actions += self._refuse(older, "replaced", REPLACED)
+        for name, other in group.items():
+            if name != node.name:
+                actions.append(Send(session, wire.Presence(name, other)))
+                actions.append(Send(other, wire.Presence(node.name, session)))
+        group[node.name] = session
+        return actions
+
+    def _forward(self, sender: Subject, message: wire.Forward) -> list[Action]:
+        to = self._groups[sender.group].get(message.to)
+        if to is None or message.to == sender.name:
+            self.statistics.dropped["absent"] += len(message.datagrams)
+            return []
+        sizes = [len(datagram) for datagram in message.datagrams]
+        if not sizes or max(sizes) > wire.MAX_DATAGRAM:
+            self.statistics.dropped["oversized"] += len(sizes)
+            return []
+        self.statistics.datagrams += len(sizes)
+        self.statistics.bytes += sum(sizes)
+        return [Send(to, wire.Deliver(sender.name, message.datagrams))]
+
+    def _refuse(self, session: int, kind: str, reason: str) -> list[Action]:
+        """Tell a client why, and forget it. Its place in the group is its successor's, or nobody's."""
+        if self._clients.pop(session, None) is None:
+            return []
+        self.statistics.refused[kind] += 1
+        return [Send(session, wire.Refused(reason)), Close(session)]
+
+
+def _binary(frame: bytes | str) -> bytes:
+    if isinstance(frame, str):
+        raise ProtocolError("a text message, expected a binary one")
+    return frame

@@ -1,0 +1,77 @@
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+
+DEADLINE_S = 60
+
+Edged = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def edged(tmp_path: Path) -> Edged:
+    """Runs the real command in `tmp_path`, whose `state` is the node's state directory."""
+    (tmp_path / "edged.toml").write_text(f'[node]\nstate_dir = "{tmp_path}/state"\n')
+
+    def run(*arguments: str | Path, stdin: str = "", env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        root = Path(__file__).resolve().parents[2]
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("EDGED_")}
+        environ = {**clean, "PYTHONPATH": str(root), "EDGED_CONFIG": str(tmp_path / "edged.toml"), **(env or {})}
+        argv = [sys.executable, "-m", "edged", *map(str, arguments)]
+        return subprocess.run(
+            argv, input=stdin, capture_output=True, text=True, timeout=DEADLINE_S, cwd=tmp_path, env=environ, check=False
+        )
+
+    return run
+
+
+@pytest.fixture
+def failed() -> Callable[[subprocess.CompletedProcess[str], int, str], None]:
+    """Asserts an exit code and that the error is one line on stderr with these words."""
+
+    def check(ended: subprocess.CompletedProcess[str], code: int, words: str) -> None:
+        assert ended.returncode == code, ended.stderr
+        assert words in ended.stderr
+        assert ended.stderr.startswith("edged: ")
+        assert ended.stderr.count("\n") == 1
+        assert ended.stdout == ""
+
+    return check
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Callable[[int, object], AbstractContextManager[list[bytes]]]:
+    """`with daemon(200, body) as asked`: answers one request on the daemon's socket. Status 0: the body, byte for byte."""
+
+    @contextmanager
+    def answering(status: int, body: object) -> Iterator[list[bytes]]:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        answer = b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%s" % (status, len(data), data) if status else data
+        asked: list[bytes] = []
+        (tmp_path / "state").mkdir(exist_ok=True)
+        path = tmp_path / "state/api.sock"
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+            listener.listen(1)
+            listener.settimeout(DEADLINE_S)
+
+            def serve() -> None:
+                connection, _ = listener.accept()
+                with connection:
+                    asked.append(connection.recv(65536))
+                    connection.sendall(answer)
+
+            thread = threading.Thread(target=serve)
+            thread.start()
+            yield asked
+            thread.join()
+        path.unlink()
+
+    return answering
