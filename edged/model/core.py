@@ -17,7 +17,7 @@ class NodeAddress(Part, frozen=True):
 class NodeSystemInfo(Part, frozen=True):
     """What runs on the machine."""
 
-    machine_id: str = ""
+    machine_id: str = msgspec.field(name="machineID", default="")
     system_uuid: str = msgspec.field(name="systemUUID", default="")
     boot_id: str = msgspec.field(name="bootID", default="")
     kernel_version: str = ""

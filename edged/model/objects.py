@@ -41,8 +41,8 @@ def typed(obj: Object, kind: type[K]) -> K:
     """The object as its struct: the fields that edged acts on. Stored bodies were checked at the door."""
     parsed = msgspec.json.decode(obj.body, type=kind)
     changes: dict[str, Any] = {"metadata": msgspec.structs.replace(parsed.metadata, resource_version=str(obj.rv), uid=obj.uid)}
-    if obj.status is not None:
-        field = next(f for f in msgspec.structs.fields(kind) if f.name == "status")
+    field = next((field for field in msgspec.structs.fields(kind) if field.name == "status"), None)
+    if obj.status is not None and field is not None:
         changes["status"] = msgspec.json.decode(obj.status, type=field.type)
     return msgspec.structs.replace(parsed, **changes)
 

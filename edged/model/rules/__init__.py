@@ -1,0 +1,1 @@
+"""What the kinds ask of their values, beyond their types: Kubernetes' validation, in its words."""
