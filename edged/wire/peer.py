@@ -2,8 +2,13 @@
 
 A link is a QUIC connection. The server's certificate is proved by TLS; on the client's first stream, of frames,
 
-    client: Hello           server: Nonce      client: Proof             server: Accepted or Refused
-    both: Candidates whenever their addresses change
+    client: Hello           server: Nonce      client: Proof             server: Accepted
+    both: Candidates whenever their addresses change, Credit as their readers read
+
+Whoever refuses closes the connection and puts the reason into the close. No other stream is opened before Accepted.
+
+QUIC opens its windows as bytes arrive, not as they are read, so each stream has a credit of its own: a sender may have
+STREAM_WINDOW bytes of a stream on the way or unread, and Credit lets it go on. One slow reader stalls its stream alone.
 
 Every later stream starts with one frame that says what it is for (an opening) and is answered with one frame, Opened or
 Refused; after that it belongs to its room: `Sync` streams carry frames of wire.sync, `Tunnel` and `Logs` plain bytes.
@@ -15,6 +20,7 @@ ALPN = "edged/1"
 PROOF_CONTEXT = b"edged link proof v1\x00"
 MAX_CONTROL = 16 << 10  # bytes of a control frame: certificates are under 2 kB, 16 candidates under 1 kB
 MAX_CANDIDATES = 16
+STREAM_WINDOW = 4 << 20  # bytes of a stream that may wait unread: 80 MB/s at a round trip of 50 ms
 
 
 class Hello(Message, frozen=True):
@@ -43,19 +49,20 @@ class Accepted(Message, frozen=True):
     probe_key: bytes
 
 
-class Refused(Message, frozen=True):
-    """Why not: of a link (the connection closes), or of a stream."""
-
-    reason: str
-
-
 class Candidates(Message, frozen=True):
     """Addresses ("host:port") at which the sender's UDP socket may be reached directly; at most MAX_CANDIDATES."""
 
     addresses: list[str]
 
 
-Control = Hello | Nonce | Proof | Accepted | Refused | Candidates
+class Credit(Message, frozen=True):
+    """The receiver takes up to `upto` bytes of `stream` (its QUIC id) in all, counted from its beginning."""
+
+    stream: int
+    upto: int
+
+
+Control = Hello | Nonce | Proof | Accepted | Candidates | Credit
 CONTROL: Codec[Control] = Codec(Control, MAX_CONTROL)
 
 
@@ -90,6 +97,12 @@ class Logs(Message, frozen=True):
 
 class Opened(Message, frozen=True):
     """The stream is what was asked for, from here on."""
+
+
+class Refused(Message, frozen=True):
+    """Why the stream is not what was asked for."""
+
+    reason: str
 
 
 Opening = Sync | Tunnel | Logs

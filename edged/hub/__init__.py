@@ -1,0 +1,1 @@
+"""Links: the relay link, the UDP socket, paths, QUIC links between nodes and their streams."""

@@ -1,0 +1,150 @@
+"""A link with its path and its streams, as one thing: datagrams and time go in, what follows goes to streams and owner."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import trio
+
+from edged.errors import UnreachableError
+from edged.hub.link import Data, Down, Event, Link, Named, Reset, Stopped, Told, Up
+from edged.hub.path import Path, Route
+from edged.hub.probe import Probes
+from edged.hub.stream import LinkStream
+from edged.kit.address import Address
+
+
+class Ports(Protocol):
+    """What a connection sends by."""
+
+    def send(self, route: Route, node: str | None, datagrams: Sequence[bytes]) -> None:
+        """Send datagrams of a link to `node` that way; None: nobody was proved or dialled yet."""
+
+    def probe(self, address: Address, data: bytes) -> None:
+        """Send a probe by UDP."""
+
+    def name(self, connection: "Connection", connection_id: bytes, *, added: bool) -> None:
+        """Datagrams for this id are the connection's, or no more."""
+
+    def schedule(self, deadline: float) -> None:
+        """Call `tick` at this time at the latest."""
+
+
+class Owner(Protocol):
+    """Whom a connection tells what happens."""
+
+    def up(self, connection: "Connection") -> None:
+        """The peer is proved."""
+
+    def down(self, connection: "Connection") -> None:
+        """The connection is over, for `connection.reason`; nothing follows."""
+
+    def opened(self, connection: "Connection", stream: LinkStream) -> None:
+        """The peer opened a stream."""
+
+    def told(self, connection: "Connection", addresses: Sequence[str]) -> None:
+        """The peer told where it may be reached."""
+
+
+class Connection:
+    """`node` is the peer's name: proved when `link.peer` is set, before that the one that was dialled, or that the relay said.
+
+    After `receive`, `probed` and `tick` the caller flushes, once for all that it has at hand.
+    """
+
+    def __init__(self, link: Link, path: Path, *, ports: Ports, owner: Owner, node: str | None) -> None:
+        self.link, self.path, self.node = link, path, node
+        self.waiting: set[LinkStream] = set()
+        self.over = trio.Event()
+        self.reason = ""
+        self._ports, self._owner = ports, owner
+        self._streams: dict[int, LinkStream] = {}
+        self.probes: Probes | None = None  # set when the peer is proved
+
+    def receive(self, data: bytes, segment: int, route: Route, now: float) -> None:
+        """QUIC datagrams came in that way."""
+        if self.link.peer is None:
+            self.path.heard(route)
+        self._take(self.link.receive(data, segment, now), now)
+
+    def tick(self, now: float) -> None:
+        """Time passed."""
+        if self.deadline() <= now:
+            self.path.tick(now)
+            self._take(self.link.tick(now), now)
+
+    def deadline(self) -> float:
+        """When to call tick, at the latest."""
+        return min(self.link.deadline(), self.path.deadline())
+
+    def flush(self) -> None:
+        """Send what there is to send, and wake writers that have room again."""
+        datagrams = self.link.outgoing(trio.current_time())
+        if datagrams:
+            for route in self.path.routes:
+                self._ports.send(route, self.node, datagrams)
+        for address, probe in self.path.outgoing():
+            self._ports.probe(address, probe)
+        for stream in tuple(self.waiting):
+            stream.progressed()
+        self._ports.schedule(self.deadline())
+
+    def open_stream(self) -> LinkStream:
+        """A new stream to the peer. UnreachableError when the link carries no more."""
+        if self.over.is_set():
+            raise UnreachableError(f"the link to {self.node} is down: {self.reason}")
+        return self._stream(self.link.open())
+
+    def close(self, reason: str) -> None:
+        """End it, and tell the peer why."""
+        if not self.over.is_set():
+            self.link.close(reason)
+            self.flush()
+            self._end(reason)
+
+    def forget(self, stream: int) -> None:
+        """The stream is closed."""
+        self._streams.pop(stream, None)
+
+    def _stream(self, stream: int) -> LinkStream:
+        made = self._streams[stream] = LinkStream(self, stream)
+        return made
+
+    def _take(self, events: list[Event], now: float) -> None:
+        for event in events:
+            if isinstance(event, Data):
+                self._arrived(event)
+            elif isinstance(event, Reset):
+                if event.stream in self._streams:
+                    self._streams[event.stream].was_reset()
+            elif isinstance(event, Stopped):
+                if event.stream in self._streams:
+                    self._streams[event.stream].was_stopped()
+            elif isinstance(event, Named):
+                self._ports.name(self, event.connection_id, added=event.added)
+            elif isinstance(event, Told):
+                self._owner.told(self, event.addresses)
+            elif isinstance(event, Up):
+                self.node = event.peer
+                self.probes = Probes(event.probe_key, dialler=self.link.dialled)
+                self.path.authenticate(self.probes, now)
+                self._owner.up(self)
+            elif isinstance(event, Down):
+                self.flush()
+                self._end(event.reason)
+
+    def _arrived(self, data: Data) -> None:
+        stream = self._streams.get(data.stream)
+        if stream is None and data.first:
+            stream = self._stream(data.stream)
+            stream.arrived(data.pieces, data.end)
+            self._owner.opened(self, stream)
+        elif stream is not None:
+            stream.arrived(data.pieces, data.end)
+
+    def _end(self, reason: str) -> None:
+        self.reason = reason
+        self.over.set()
+        for stream in tuple(self._streams.values()):
+            stream.lost(reason)
+        self._streams.clear()
+        self._owner.down(self)

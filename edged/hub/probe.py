@@ -1,0 +1,85 @@
+"""Probes: small questions sent over UDP to learn whether an address leads to the peer of a link.
+
+    magic 4 | kind 1 | role 1 | link 8 | transaction 8 | seen: IPv6 or v4-mapped 16, port 2 | HMAC-SHA-256/128 16 | padding
+
+The first byte has both top bits 0, which no QUIC packet of version 1 has (RFC 9000, 17). The role says which end of the
+link speaks: an end takes only the other's probes, so that a probe which comes back to its sender (both nodes have a bridge
+with the same private address) is not taken for an answer. A ping is padded to the largest datagram: a path that answers
+carries those too. A pong is smaller than its ping: nobody can use it to amplify.
+"""
+
+import hmac
+import ipaddress
+import struct
+from hashlib import sha256
+from typing import NamedTuple
+
+from edged.errors import ProtocolError
+from edged.kit.address import Address
+
+MAGIC = b"\x2eep1"
+PING = 1
+PONG = 2
+LINK_ID = slice(6, 14)  # where a datagram names its link
+PING_SIZE = 1350  # bytes, the size of the links' largest datagrams
+_HEAD = struct.Struct("!4sBB8s8s16sH")
+_MAC = 16  # bytes
+PONG_SIZE = _HEAD.size + _MAC
+TRANSACTION = 8  # bytes
+_NOWHERE = bytes(16)
+
+
+class Ping(NamedTuple):
+    """The question whether the peer is there."""
+
+    transaction: bytes
+
+
+class Pong(NamedTuple):
+    """The answer; the ping came from `seen`."""
+
+    transaction: bytes
+    seen: Address
+
+
+class Probes:
+    """Makes and opens the probes of one link. `key` was agreed in it; `dialler` says which end we are."""
+
+    def __init__(self, key: bytes, *, dialler: bool) -> None:
+        self._key = key
+        self._role = int(dialler)
+        self.link_id = sha256(b"edged link id\x00" + key).digest()[:8]
+
+    def ping(self, transaction: bytes) -> bytes:
+        """A ping. `transaction` is 8 bytes that nobody can guess."""
+        return self._sealed(PING, transaction, _NOWHERE, 0).ljust(PING_SIZE, b"\x00")
+
+    def pong(self, transaction: bytes, seen: Address) -> bytes:
+        """The answer to a ping that came from `seen`."""
+        ip = ipaddress.ip_address(seen[0])
+        packed = ip.packed if ip.version == 6 else b"\x00" * 10 + b"\xff\xff" + ip.packed
+        return self._sealed(PONG, transaction, packed, seen[1])
+
+    def open(self, data: bytes) -> Ping | Pong:
+        """A probe by the other end of the link. ProtocolError when it is not one, whatever the bytes."""
+        if len(data) < PONG_SIZE:
+            raise ProtocolError(f"a probe of {len(data)} bytes")
+        head, mac = data[: _HEAD.size], data[_HEAD.size : PONG_SIZE]
+        magic, kind, role, link_id, transaction, seen, port = _HEAD.unpack(head)
+        if magic != MAGIC or link_id != self.link_id or role != 1 - self._role:
+            raise ProtocolError("a probe of another version, link or end")
+        if not hmac.compare_digest(mac, self._mac(head)):
+            raise ProtocolError("a probe that is not authentic")
+        if (kind, len(data)) == (PING, PING_SIZE):
+            return Ping(transaction)
+        if (kind, len(data)) == (PONG, PONG_SIZE):
+            ip = ipaddress.IPv6Address(seen)
+            return Pong(transaction, Address(str(ip.ipv4_mapped or ip), port))
+        raise ProtocolError(f"a probe of kind {kind} and {len(data)} bytes")
+
+    def _sealed(self, kind: int, transaction: bytes, seen: bytes, port: int) -> bytes:
+        head = _HEAD.pack(MAGIC, kind, self._role, self.link_id, transaction, seen, port)
+        return head + self._mac(head)
+
+    def _mac(self, head: bytes) -> bytes:
+        return hmac.digest(self._key, head, "sha256")[:_MAC]

@@ -1,0 +1,241 @@
+"""A stream of a link, as trio has streams. It knows nothing of QUIC beyond an id and a link that takes bytes."""
+
+import operator
+from collections import deque
+from typing import Protocol
+
+import trio
+
+from edged.errors import ProtocolError, UnreachableError
+from edged.hub.link import Link
+from edged.wire.codec import LENGTH
+
+SEND_PIECE = 64 << 10  # bytes handed to QUIC at a time: other tasks run in between
+SEND_AGAIN = 64 << 10  # bytes of room at which a waiting writer is woken: a task switch for each ACK would cost more
+RECEIVE_MOST = 256 << 10  # bytes that one receive_some returns when asked for no number
+
+
+class Carrier(Protocol):
+    """What a stream asks of the connection it runs on."""
+
+    link: Link
+    waiting: "set[LinkStream]"
+
+    def flush(self) -> None:
+        """Send what the link has to send."""
+
+    def forget(self, stream: int) -> None:
+        """The stream is closed: nothing that happens to it matters any more."""
+
+
+class LinkStream(trio.abc.HalfCloseableStream):
+    """A bidirectional stream to `peer`.
+
+    Data that was sent before `aclose` is delivered; `trio.aclose_forcefully` resets, so that the peer's reader gets an error
+    instead of an end. When the link is lost both directions raise BrokenResourceError, after what had arrived was read.
+    """
+
+    def __init__(self, carrier: Carrier, stream: int) -> None:
+        self._carrier, self._link, self._id = carrier, carrier.link, stream
+        self.peer = carrier.link.peer or ""
+        self._arrived: deque[bytes] = deque()
+        self._ended = False
+        self._eof_sent = False
+        self._closed = False
+        self._receive_broken: str | None = None
+        self._send_broken: str | None = None
+        self._readable = trio.Event()
+        self._writable = trio.Event()
+        self._sender, self._receiver = _One("is sending on"), _One("is reading from")
+
+    # ---- what the link says
+
+    def arrived(self, pieces: list[bytes], end: bool) -> None:
+        """Bytes came, and perhaps the end."""
+        if not self._closed:
+            self._arrived.extend(pieces)
+            self._ended = self._ended or end
+            self._readable.set()
+
+    def was_reset(self) -> None:
+        """The peer gave up sending."""
+        self._receive_broken = "the peer reset the stream"
+        self._arrived.clear()
+        self._readable.set()
+
+    def was_stopped(self) -> None:
+        """The peer reads no more."""
+        self._send_broken = "the peer reads no more"
+        self._writable.set()
+
+    def lost(self, reason: str) -> None:
+        """The link is down."""
+        if not self._ended:
+            self._receive_broken = f"link lost: {reason}"
+        self._send_broken = f"link lost: {reason}"
+        self._readable.set()
+        self._writable.set()
+
+    def progressed(self) -> None:
+        """The link has sent or heard something: a waiting writer may have room again."""
+        if self._link.room(self._id) >= SEND_AGAIN:
+            self._writable.set()
+
+    # ---- what trio asks
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Queue all of `data`; waits while the peer does not read or the network does not carry it."""
+        with self._sender:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            self._check_sending()
+            rest = memoryview(data).cast("B")
+            while rest:
+                room = await self._room()
+                piece = rest[: min(room, SEND_PIECE)]
+                self._link.send(self._id, piece)
+                self._carrier.flush()
+                rest = rest[len(piece) :]
+                if rest:
+                    await trio.lowlevel.checkpoint()
+                    self._check_sending()
+            await trio.lowlevel.cancel_shielded_checkpoint()
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Wait until there is room to send something."""
+        with self._sender:
+            await trio.lowlevel.checkpoint()
+            self._check_sending()
+            await self._room()
+
+    async def send_eof(self) -> None:
+        """No more will be sent; what the peer sends can still be read."""
+        with self._sender:
+            await trio.lowlevel.checkpoint()
+            if self._closed:
+                raise trio.ClosedResourceError("the stream is closed")
+            if not self._eof_sent:
+                self._check_sending()
+                self._finish()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """What arrived, up to `max_bytes`; waits while there is nothing. Empty at the end."""
+        most = RECEIVE_MOST if max_bytes is None else operator.index(max_bytes)
+        if most < 1:
+            raise ValueError(f"max_bytes {most}: expected 1 or more")
+        with self._receiver:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            while not (self._arrived or self._ended or self._closed or self._receive_broken):
+                self._readable = trio.Event()
+                await self._readable.wait()
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            if self._closed:
+                raise trio.ClosedResourceError("the stream is closed")
+            if self._arrived:
+                return self._taken(most)
+            if self._receive_broken is not None:
+                raise trio.BrokenResourceError(self._receive_broken)
+            return b""
+
+    async def aclose(self) -> None:
+        """Close both directions. What was sent is delivered, unless this is cancelled: then the stream is reset."""
+        try:
+            await trio.lowlevel.checkpoint()
+        except trio.Cancelled:
+            self.abort()
+            raise
+        self._close()
+
+    def abort(self) -> None:
+        """Reset both directions, here and now: the other end's reader and writer get errors. Nothing when it is closed."""
+        if not self._closed:
+            self._link.reset(self._id)
+            self._close()
+
+    # ---- frames before the bytes
+
+    async def receive_frame(self, limit: int) -> bytes:
+        """One length-prefixed frame; the bytes after it are left to receive_some.
+
+        ProtocolError when it is longer than `limit`, UnreachableError when the stream ends or breaks before it is whole.
+        """
+        length = int.from_bytes(await self._exactly(LENGTH), "big")
+        if length > limit:
+            raise ProtocolError(f"a frame of {length} bytes, at most {limit} are taken")
+        return await self._exactly(length)
+
+    # ---- within
+
+    async def _exactly(self, length: int) -> bytes:
+        data = bytearray()
+        while len(data) < length:
+            try:
+                piece = await self.receive_some(length - len(data))
+            except trio.BrokenResourceError as error:
+                raise UnreachableError(f"{self.peer}: {error}") from error
+            if not piece:
+                raise UnreachableError(f"{self.peer} ended the stream before it said what was expected")
+            data += piece
+        return bytes(data)
+
+    def _check_sending(self) -> None:
+        if self._closed or self._eof_sent:
+            raise trio.ClosedResourceError("the stream is closed for sending")
+        if self._send_broken is not None:
+            raise trio.BrokenResourceError(self._send_broken)
+
+    async def _room(self) -> int:
+        while (room := self._link.room(self._id)) <= 0:
+            self._writable = trio.Event()
+            self._carrier.waiting.add(self)
+            try:
+                await self._writable.wait()
+            finally:
+                self._carrier.waiting.discard(self)
+            self._check_sending()
+        return room
+
+    def _taken(self, most: int) -> bytes:
+        if len(self._arrived[0]) > most:
+            first = self._arrived[0]
+            data, self._arrived[0] = first[:most], first[most:]
+        else:
+            pieces = [self._arrived.popleft()]
+            length = len(pieces[0])
+            while self._arrived and length + len(self._arrived[0]) <= most:
+                pieces.append(self._arrived.popleft())
+                length += len(pieces[-1])
+            data = b"".join(pieces)
+        if self._link.consumed(self._id, len(data)):
+            self._carrier.flush()
+        return data
+
+    def _finish(self) -> None:
+        self._eof_sent = True
+        self._link.send(self._id, b"", end=True)
+        self._carrier.flush()
+
+    def _close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._arrived.clear()
+        self._link.stop(self._id)
+        self._finish()
+        self._carrier.forget(self._id)
+        self._readable.set()
+        self._writable.set()
+
+
+class _One:
+    """Lets one task in at a time; a second one gets trio's BusyResourceError, as its contract says."""
+
+    def __init__(self, what: str) -> None:
+        self._what, self._busy = what, False
+
+    def __enter__(self) -> None:
+        if self._busy:
+            raise trio.BusyResourceError(f"another task {self._what} this stream")
+        self._busy = True
+
+    def __exit__(self, *_: object) -> None:
+        self._busy = False

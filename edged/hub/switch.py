@@ -1,0 +1,168 @@
+"""Where datagrams come in and go out: one UDP socket and the relay, and which connection a datagram is for."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import trio
+
+from edged.errors import ProtocolError
+from edged.hub.connection import Connection
+from edged.hub.packets import Destination, destination, is_probe, one_flow
+from edged.hub.path import RELAY, Route
+from edged.hub.probe import LINK_ID
+from edged.hub.relaylink import RelayLink
+from edged.hub.udp import UdpSocket
+from edged.kit.address import Address
+
+DRAIN = 64  # receive calls, some 44 datagrams each at most, before links answer: late ACKs cost more than batching gains
+MAX_STRANGERS = 32  # links begun by UDP and not proved yet; more are dropped. The relay's callers have their own number
+MAX_CALLERS = 256  # links begun by the relay and not proved yet: a site's nodes that all restart together
+
+Answer = Callable[[bytes, str | None], Connection]  # connection id, who calls as far as known -> the new connection
+
+
+class Switch:
+    """Hands datagrams to connections and connections' datagrams on. `dropped` counts by reason what was for nobody."""
+
+    def __init__(self, udp: UdpSocket, relay: RelayLink, answer: Answer) -> None:
+        self._udp, self._relay, self._answer = udp, relay, answer
+        self._by_id: dict[bytes, Connection] = {}
+        self._by_link: dict[bytes, Connection] = {}
+        self.connections: set[Connection] = set()
+        self._touched: set[Connection] = set()
+        self._due = math.inf
+        self._sleep = trio.CancelScope()
+        self.dropped: Counter[str] = Counter()
+
+    # ---- connections
+
+    def add(self, connection: Connection, *connection_ids: bytes) -> None:
+        """Datagrams for these ids are the connection's."""
+        self.connections.add(connection)
+        for connection_id in connection_ids:
+            self._by_id[connection_id] = connection
+
+    def name(self, connection: Connection, connection_id: bytes, *, added: bool) -> None:
+        """So are those for a further id, or no more."""
+        if added:
+            self._by_id[connection_id] = connection
+        else:
+            self._by_id.pop(connection_id, None)
+
+    def prove(self, connection: Connection) -> None:
+        """The connection has probes from now on."""
+        if connection.probes is not None:
+            self._by_link[connection.probes.link_id] = connection
+
+    def remove(self, connection: Connection) -> None:
+        """The connection is over."""
+        self.connections.discard(connection)
+        self._touched.discard(connection)
+        self._by_id = {key: other for key, other in self._by_id.items() if other is not connection}
+        self._by_link = {key: other for key, other in self._by_link.items() if other is not connection}
+
+    # ---- in
+
+    async def read(self) -> None:
+        """Take what comes by UDP, until cancelled."""
+        while True:
+            await self._udp.readable()
+            now = trio.current_time()
+            for _ in range(DRAIN):
+                received = self._udp.receive()
+                if received is None:
+                    break
+                self._from_udp(*received, now)
+            self._flush()
+
+    def from_relay(self, sender: str, datagrams: Sequence[bytes]) -> None:
+        """Take what the relay delivers from another node of our group."""
+        now = trio.current_time()
+        for data in datagrams:
+            self._quic(data, len(data), RELAY, sender, now)
+        self._flush()
+
+    def _from_udp(self, data: bytes, segment: int, source: Address, now: float) -> None:
+        if not data:
+            self.dropped["empty"] += 1
+        elif segment < len(data) and not one_flow(data, segment):
+            for at in range(0, len(data), segment):
+                self._from_udp(data[at : at + segment], segment, source, now)
+        elif is_probe(data):
+            self._probe(data, source, now)
+        else:
+            self._quic(data, segment, source, None, now)
+
+    def _probe(self, data: bytes, source: Address, now: float) -> None:
+        connection = self._by_link.get(data[LINK_ID])
+        try:
+            if connection is None:
+                raise ProtocolError("a probe of no link")
+            connection.path.receive(data, source, now)
+        except ProtocolError:
+            self.dropped["probe"] += 1
+        else:
+            self._touched.add(connection)
+
+    def _quic(self, data: bytes, segment: int, route: Route, sender: str | None, now: float) -> None:
+        try:
+            target = destination(data)
+        except ProtocolError:
+            self.dropped["not QUIC"] += 1
+            return
+        connection = self._by_id.get(target.connection_id) or self._begin(target, sender)
+        if connection is None:
+            return
+        if sender is not None and connection.node not in (sender, None):
+            self.dropped["another node's link"] += 1
+            return
+        self._touched.add(connection)
+        connection.receive(data, segment, route, now)
+
+    def _begin(self, target: Destination, sender: str | None) -> Connection | None:
+        if not target.begins:
+            self.dropped["no such link"] += 1
+            return None
+        unproved = sum(1 for known in self.connections if known.probes is None and (known.node is None) == (sender is None))
+        if unproved >= (MAX_STRANGERS if sender is None else MAX_CALLERS):
+            self.dropped["too many unproved"] += 1
+            return None
+        return self._answer(target.connection_id, sender)
+
+    def _flush(self) -> None:
+        touched, self._touched = self._touched, set()
+        for connection in touched:
+            connection.flush()
+
+    # ---- out
+
+    def send(self, route: Route, node: str | None, datagrams: Sequence[bytes]) -> None:
+        """Send a connection's datagrams."""
+        if isinstance(route, tuple):
+            self._udp.send(route, datagrams)
+        elif node is not None:
+            self._relay.send(node, datagrams)
+
+    def probe(self, address: Address, data: bytes) -> None:
+        """Send a probe."""
+        self._udp.send(address, (data,))
+
+    # ---- time
+
+    def schedule(self, deadline: float) -> None:
+        """Some connection's deadline."""
+        if deadline < self._due:
+            self._due = self._sleep.deadline = deadline
+
+    async def keep_time(self) -> None:
+        """Tick connections when it is time, until cancelled."""
+        while True:
+            with trio.CancelScope(deadline=self._due) as self._sleep:
+                await trio.sleep_forever()
+            now = trio.current_time()
+            for connection in tuple(self.connections):
+                if connection.deadline() <= now:
+                    connection.tick(now)
+                    connection.flush()
+            self._due = min((connection.deadline() for connection in self.connections), default=math.inf)

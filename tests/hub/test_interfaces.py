@@ -1,0 +1,39 @@
+import ipaddress
+import subprocess
+import sys
+
+import pytest
+
+from edged.hub.interfaces import _addresses, _messages, own_addresses
+
+
+def test_no_loopback_and_no_duplicates() -> None:
+    found = own_addresses(ipv6=True)
+    assert len(found) == len(set(found))
+    assert not any(ipaddress.ip_address(host).is_loopback for host in found)
+    assert set(own_addresses(ipv6=False)) == {host for host in found if ":" not in host}
+
+
+@pytest.mark.root
+@pytest.mark.tool("ip")
+def test_the_addresses_of_a_namespace() -> None:
+    script = """
+set -e
+ip link add one type veth peer name two
+ip addr add 10.9.8.7/24 dev one
+ip addr add 10.9.8.6/32 dev one
+ip addr add 169.254.96.16/32 dev one
+ip addr add fd00::5/64 dev one nodad
+ip link set one up
+exec "$0" -c 'from edged.hub.interfaces import own_addresses as o; print(sorted(o(ipv6=False)), sorted(o(ipv6=True)))'
+"""
+    run = subprocess.run(
+        ["unshare", "--net", "sh", "-c", script, sys.executable], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert run.stdout.strip() == "['10.9.8.6', '10.9.8.7'] ['10.9.8.6', '10.9.8.7', 'fd00::5']"
+
+
+def test_cut_answers_of_the_kernel_are_left_out() -> None:
+    assert list(_messages(b"\x00" * 15)) == []
+    assert list(_addresses(b"\x00" * 8 + b"\x08\x00\x02\x00\x0a\x00\x00\x01")) == [ipaddress.ip_address("10.0.0.1")]
+    assert list(_addresses(b"\x00" * 11)) == []
