@@ -1,0 +1,1 @@
+"""The doors: a Kubernetes-compatible API over HTTPS and a Unix socket, kubeconfigs, metrics."""

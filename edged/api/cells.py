@@ -1,0 +1,261 @@
+"""One row of a Table a kind: the columns that kubectl prints and what stands in them (as Kubernetes' own printers)."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from edged.api.ages import age, seconds_since
+from edged.model.apps import Deployment
+from edged.model.core import ConfigMap, ContainerStatus, Event, Namespace, Node, Pod, PodSpec, Service
+from edged.model.devices import Device, DeviceModel
+from edged.model.meta import Kind, LabelSelector
+
+NONE = "<none>"
+UNKNOWN = "<unknown>"
+ROLE = "node-role.kubernetes.io/"
+Cells = list[Any]
+
+
+class Column(NamedTuple):
+    """A column; one that is `wide` shows with `-o wide` only."""
+
+    name: str
+    wide: bool = False
+    type: str = "string"
+    format: str = ""
+
+
+class Print(NamedTuple):
+    """How a kind is printed: its columns after NAME and the function from object and wall clock to their cells."""
+
+    columns: Sequence[Column]
+    cells: Callable[[Any, float], Cells]
+    name_first: bool = True
+
+
+def _age(parsed: Kind, now: float) -> str:
+    return age(parsed.metadata.creation_timestamp, now)
+
+
+def _labels(labels: dict[str, str]) -> str:
+    return ",".join(f"{key}={value}" for key, value in sorted(labels.items())) or NONE
+
+
+def _selector(selector: LabelSelector) -> str:
+    parts = [f"{key}={value}" for key, value in sorted(selector.match_labels.items())]
+    for need in selector.match_expressions:
+        values = f" ({','.join(need.values)})" if need.values else ""
+        text = {"Exists": need.key, "DoesNotExist": f"!{need.key}"}
+        parts.append(text.get(need.operator, f"{need.key} {need.operator.lower()}{values}"))
+    return ",".join(parts) or NONE
+
+
+def _pod(pod: Pod, now: float) -> Cells:
+    statuses = pod.status.container_statuses
+    ready = sum(status.ready for status in statuses)
+    total = max(len(pod.spec.containers), len(statuses))
+    address = pod.status.pod_ip or NONE
+    node = pod.spec.node_name or NONE
+    return [f"{ready}/{total}", _pod_state(pod), _restarts(statuses, now), _age(pod, now), address, node, NONE, NONE]
+
+
+def _pod_state(pod: Pod) -> str:
+    """The one word for what a pod does: what holds its last container up, else its phase."""
+    state = pod.status.reason or pod.status.phase or "Pending"
+    running = False
+    for container in reversed(pod.status.container_statuses):
+        waiting, ended = container.state.waiting, container.state.terminated
+        if waiting is not None and waiting.reason:
+            state = waiting.reason
+        elif ended is not None:
+            killed = f"Signal:{ended.signal}" if ended.signal else f"ExitCode:{ended.exit_code}"
+            state = ended.reason or killed
+        elif container.ready and container.state.running is not None:
+            running = True
+    if state == "Completed" and running:
+        state = "Running"
+    if pod.metadata.deletion_timestamp is not None:
+        return "Terminating"
+    return state
+
+
+def _restarts(statuses: Sequence[ContainerStatus], now: float) -> str:
+    count = sum(status.restart_count for status in statuses)
+    ends = [status.last_state.terminated.finished_at for status in statuses if status.last_state.terminated is not None]
+    latest = max((end for end in ends if end), default=None)
+    return f"{count} ({age(latest, now)} ago)" if count and latest else str(count)
+
+
+def _node(node: Node, now: float) -> Cells:
+    ready = [condition.status for condition in node.status.conditions if condition.type == "Ready"]
+    state = {"True": "Ready", "False": "NotReady"}.get(ready[0], "NotReady") if ready else "Unknown"
+    if node.spec.unschedulable:
+        state += ",SchedulingDisabled"
+    labels = node.metadata.labels
+    roles = sorted(key.removeprefix(ROLE) for key in labels if key.startswith(ROLE))
+    info = node.status.node_info
+    addresses = {address.type: address.address for address in reversed(node.status.addresses)}
+    return [
+        state,
+        ",".join(roles) or NONE,
+        _age(node, now),
+        info.kubelet_version or UNKNOWN,
+        addresses.get("InternalIP", NONE),
+        addresses.get("ExternalIP", NONE),
+        info.os_image or UNKNOWN,
+        info.kernel_version or UNKNOWN,
+        info.container_runtime_version or UNKNOWN,
+    ]
+
+
+def _namespace(namespace: Namespace, now: float) -> Cells:
+    return [namespace.status.phase or "Active", _age(namespace, now)]
+
+
+def _service(service: Service, now: float) -> Cells:
+    spec = service.spec
+    ports = ",".join(f"{port.port}/{port.protocol}" for port in spec.ports)
+    return [spec.type, spec.cluster_ip or NONE, NONE, ports or NONE, _age(service, now), _labels(spec.selector)]
+
+
+def _config_map(config: ConfigMap, now: float) -> Cells:
+    return [len(config.data) + len(config.binary_data), _age(config, now)]
+
+
+def _event(event: Event, now: float) -> Cells:
+    about, source = event.involved_object, event.source
+    component = event.reporting_component or source.component
+    last = event.last_timestamp or event.first_timestamp or event.metadata.creation_timestamp
+    return [
+        age(last, now),
+        event.type,
+        event.reason,
+        f"{about.kind.lower()}/{about.name}",
+        about.field_path,
+        ", ".join(part for part in (component, event.reporting_instance or source.host) if part),
+        event.message.strip(),
+        age(event.first_timestamp or last, now),
+        event.count,
+        event.metadata.name,
+    ]
+
+
+def _deployment(deployment: Deployment, now: float) -> Cells:
+    status = deployment.status
+    names, images = _containers(deployment.spec.template.spec)
+    return [
+        f"{status.ready_replicas}/{deployment.spec.replicas}",
+        status.updated_replicas,
+        status.available_replicas,
+        _age(deployment, now),
+        names,
+        images,
+        _selector(deployment.spec.selector),
+    ]
+
+
+def _containers(spec: PodSpec) -> tuple[str, str]:
+    return ",".join(c.name for c in spec.containers), ",".join(c.image for c in spec.containers)
+
+
+def _device_model(model: DeviceModel, now: float) -> Cells:
+    return [model.spec.protocol or NONE, len(model.spec.properties), _age(model, now)]
+
+
+def _device(device: Device, now: float) -> Cells:
+    values = ",".join(f"{twin.property_name}={twin.reported.value}" for twin in device.status.twins)
+    seen = seconds_since(device.status.last_online_time, now)
+    return [
+        device.spec.device_model_ref.name or NONE,
+        device.spec.node_name or NONE,
+        device.status.state or "unknown",
+        values or NONE,
+        _age(device, now),
+        device.spec.protocol.protocol_name or NONE,
+        NONE if seen is None else f"{age(device.status.last_online_time, now)} ago",
+    ]
+
+
+_AGE = Column("Age")
+PRINTS: dict[type[Kind], Print] = {
+    Pod: Print(
+        [
+            Column("Ready"),
+            Column("Status"),
+            Column("Restarts"),
+            _AGE,
+            Column("IP", wide=True),
+            Column("Node", wide=True),
+            Column("Nominated Node", wide=True),
+            Column("Readiness Gates", wide=True),
+        ],
+        _pod,
+    ),
+    Node: Print(
+        [
+            Column("Status"),
+            Column("Roles"),
+            _AGE,
+            Column("Version"),
+            Column("Internal-IP", wide=True),
+            Column("External-IP", wide=True),
+            Column("OS-Image", wide=True),
+            Column("Kernel-Version", wide=True),
+            Column("Container-Runtime", wide=True),
+        ],
+        _node,
+    ),
+    Namespace: Print([Column("Status"), _AGE], _namespace),
+    Service: Print(
+        [
+            Column("Type"),
+            Column("Cluster-IP"),
+            Column("External-IP"),
+            Column("Port(s)"),
+            _AGE,
+            Column("Selector", wide=True),
+        ],
+        _service,
+    ),
+    ConfigMap: Print([Column("Data", type="integer"), _AGE], _config_map),
+    Event: Print(
+        [
+            Column("Last Seen"),
+            Column("Type"),
+            Column("Reason"),
+            Column("Object"),
+            Column("Subobject", wide=True),
+            Column("Source", wide=True),
+            Column("Message"),
+            Column("First Seen", wide=True),
+            Column("Count", wide=True, type="integer"),
+            Column("Name", wide=True, format="name"),
+        ],
+        _event,
+        name_first=False,
+    ),
+    Deployment: Print(
+        [
+            Column("Ready"),
+            Column("Up-to-date", type="integer"),
+            Column("Available", type="integer"),
+            _AGE,
+            Column("Containers", wide=True),
+            Column("Images", wide=True),
+            Column("Selector", wide=True),
+        ],
+        _deployment,
+    ),
+    DeviceModel: Print([Column("Protocol"), Column("Properties", type="integer"), _AGE], _device_model),
+    Device: Print(
+        [
+            Column("Model"),
+            Column("Node"),
+            Column("State"),
+            Column("Values"),
+            _AGE,
+            Column("Protocol", wide=True),
+            Column("Last Online", wide=True),
+        ],
+        _device,
+    ),
+}

@@ -1,0 +1,143 @@
+"""From a request to its answer: who may, which path, which verb, and every error as a Status."""
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from itertools import chain
+
+from edged.api import openapi
+from edged.api.discovery import SCALED, discovery, version
+from edged.api.exchange import Answer, ByteStream, Request, flag, json_answer, text_answer
+from edged.api.http import describe
+from edged.api.logs import opening
+from edged.api.metrics import CONTENT_TYPE, Figure, Requests, exposition
+from edged.api.negotiate import form
+from edged.api.reads import Reads
+from edged.api.removals import Removals
+from edged.api.routes import Route, route
+from edged.api.scale import scale_of
+from edged.api.status import StatusError, of_error
+from edged.api.writes import Addresses, Writes
+from edged.errors import EdgedError
+from edged.kit.log import Log
+from edged.model.core import Pod
+from edged.model.objects import typed
+from edged.store.store import Store
+from edged.wire.peer import Logs
+
+HEALTH = ("/healthz", "/livez", "/readyz")
+PUBLIC = (*HEALTH, "/version")  # what anyone who reaches the port may know, as in Kubernetes
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+NOWHERE = "the server could not find the requested resource"
+
+OpenLogs = Callable[[Logs, str], Awaitable[ByteStream]]
+Verb = Callable[[Route, Request], Answer | Awaitable[Answer]]
+
+
+class Dispatch:
+    """Answers requests out of the store. `open_logs(opening, node)` opens what a container on a node printed.
+
+    A declared error is the answer that it names; a bug is a 500 and a line in the log, and the daemon goes on.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        addresses: Addresses,
+        open_logs: OpenLogs,
+        wall: Callable[[], float],
+        new_uid: Callable[[], str],
+        figures: Callable[[], Iterable[Figure]],
+        log: Log,
+    ) -> None:
+        self._store, self._open_logs, self._wall, self._figures, self._log = store, open_logs, wall, figures, log
+        self._reads = Reads(store, wall)
+        self._writes = Writes(store, self._reads, addresses, wall, new_uid)
+        self._removals = Removals(store, self._reads, wall)
+        self._requests = Requests()
+
+    async def answer(self, request: Request) -> Answer:
+        """The answer to a request; raises nothing."""
+        place = route(request.path)
+        row, name = (place.row, place.name) if place is not None else (None, "")
+        try:
+            _authorize(request)
+            answer = await (self._resource(place, request) if place is not None else self._other(request))
+        except EdgedError as error:
+            answer = of_error(error, row, name).answer()
+        except Exception as error:  # a bug in one request is answered and told, it does not take the gateway down
+            self._log.error(f"{request.method} {request.path[:256]!r} failed by a bug: {describe(error)}")
+            answer = StatusError(500, f"Internal error occurred: {type(error).__name__}").answer()
+        method = request.method if request.method in METHODS else "other"
+        self._requests.count(method, row.resource if row is not None else "", answer.status)
+        return answer
+
+    async def _resource(self, place: Route, request: Request) -> Answer:
+        verb = self._verb(place, request)
+        if verb is None:
+            raise StatusError(405, "the server does not allow this method on the requested resource")
+        if place.subresource != "log":
+            form(request.accept)  # a client that takes no JSON learns so before anything is written
+        answer = verb(place, request)
+        return answer if isinstance(answer, Answer) else await answer
+
+    def _verb(self, place: Route, request: Request) -> Verb | None:
+        """What a method does at a place; StatusError 404 when the place is nowhere, None when it is nothing there."""
+        row, reads, writes = place.row, self._reads, self._writes
+        match place.subresource:
+            case "" if place.name:
+                one: dict[str, Verb] = {"GET": reads.get, "PUT": writes.update, "PATCH": writes.patch}
+                return {**one, "DELETE": self._removals.delete}.get(request.method)
+            case "":
+                collection: dict[str, Verb] = {"GET": reads.watch if flag(request.query, "watch") else reads.list_all}
+                if place.namespace or not row.namespaced:
+                    collection |= {"POST": writes.create, "DELETE": self._removals.delete_all}
+                return collection.get(request.method)
+            case "status" if row.status:
+                status: dict[str, Verb] = {"GET": reads.get, "PUT": writes.update, "PATCH": writes.patch}
+                return status.get(request.method)
+            case "scale" if row.resource == SCALED:
+                scale: dict[str, Verb] = {"GET": self._scale, "PUT": writes.update, "PATCH": writes.patch}
+                return scale.get(request.method)
+            case "log" if row.acts is Pod:
+                return self._logs if request.method == "GET" else None
+        raise StatusError(404, NOWHERE)
+
+    def _scale(self, place: Route, request: Request) -> Answer:
+        return json_answer(200, scale_of(self._reads.existing(place)))
+
+    async def _logs(self, place: Route, request: Request) -> Answer:
+        pod = typed(self._reads.existing(place), Pod)
+        stream = await self._open_logs(opening(pod, request.query, self._wall()), pod.spec.node_name)
+        return Answer(200, [("Content-Type", "text/plain")], stream)
+
+    async def _other(self, request: Request) -> Answer:
+        path = request.path.rstrip("/") or "/"
+        if request.method not in ("GET", "HEAD"):
+            raise StatusError(405, "the server does not allow this method on the requested resource")
+        if path in HEALTH:
+            return text_answer(200, "ok")
+        if path == "/version":
+            return json_answer(200, version())
+        if path == "/metrics":
+            return text_answer(
+                200, exposition(chain(self._requests.figures(), self._own_figures(), self._figures())), CONTENT_TYPE
+            )
+        if path == "/openapi/v2":
+            if openapi.PROTOBUF_V2 in request.accept:
+                return Answer(200, [("Content-Type", openapi.PROTOBUF_V2_ANSWER)], openapi.v2_protobuf())
+            return json_answer(200, openapi.v2())
+        found = openapi.v3(path) if path.startswith("/openapi/v3") else discovery(path)
+        if found is None:
+            raise StatusError(404, NOWHERE)
+        return json_answer(200, found)
+
+    def _own_figures(self) -> Iterator[Figure]:
+        yield Figure("edged_store_revision", "The number of the store's last change.", self._store.revision)
+
+
+def _authorize(request: Request) -> None:
+    if request.path in PUBLIC:
+        return
+    if request.caller is None:
+        raise StatusError(401, "Unauthorized")
+    if not request.caller.admin:
+        raise StatusError(403, f'forbidden: User "{request.caller.user}" cannot {request.method} path "{request.path[:256]}"')

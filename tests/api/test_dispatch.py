@@ -1,0 +1,40 @@
+from typing import Any, Never
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "code"),
+    [
+        ("GET", "/api/v1/secrets", 404),
+        ("GET", "/apis/apps/v2/deployments", 404),
+        ("GET", "/apis//v1/pods", 404),
+        ("GET", "/api/v1/namespaces/default/nodes", 404),
+        ("GET", "/api/v1/pods/web", 404),
+        ("GET", "/api/v1/namespaces/default/pods/a/exec", 404),
+        ("GET", "/api/v1/namespaces/default/pods/a/log/more", 404),
+        ("GET", "/api/v1/namespaces//pods", 404),
+        ("GET", "/nothing", 404),
+        ("GET", "//", 404),
+        ("POST", "/api/v1/pods", 405),
+        ("PUT", "/api/v1/namespaces/default/pods", 405),
+        ("POST", "/api/v1/namespaces/default/pods/a", 405),
+        ("BREW", "/api/v1/namespaces/default/pods/a", 405),
+        ("POST", "/version", 405),
+    ],
+)
+async def test_places_and_methods_that_are_not_there(client: Any, method: str, target: str, code: int) -> None:
+    reply = await client(method, target)
+    assert (reply.status, reply.json["kind"]) == (code, "Status")
+
+
+async def test_a_bug_is_a_500_and_a_line_in_the_log(served: Any, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> Never:
+        raise ZeroDivisionError("of the test")
+
+    monkeypatch.setattr("edged.api.dispatch.version", broken)
+    reply = await client("GET", "/version")
+    assert (reply.status, reply.json["reason"]) == (500, "InternalError")
+    assert "ZeroDivisionError: of the test at " in served.logged.getvalue()
+    served.logged.truncate(0)
+    assert (await client("GET", "/healthz")).status == 200
