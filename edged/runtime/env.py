@@ -1,0 +1,80 @@
+"""A container's environment: values, references to the pod's own fields and to ConfigMaps, and `$(NAME)` in all. Pure."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+from edged.errors import Cause, InvalidError
+from edged.model.core import ConfigMap, EnvVar, EnvVarSource, KeySelector, Pod
+
+REFERENCE = re.compile(r"\$(?:\$|\(([^)]*)\))")  # `$$` or `$(NAME)`; any other dollar stands for itself
+
+ConfigMaps = Callable[[str], ConfigMap | None]
+
+
+def expand(text: str, values: Mapping[str, str]) -> str:
+    """`$(NAME)` becomes the value of NAME; an unknown name stays as it is written; `$$` is a dollar.
+
+    The rules of Kubernetes (third_party/forked/golang/expansion): one pass, values are not expanded again.
+    """
+
+    def replace(match: re.Match[str]) -> str:
+        name = match.group(1)
+        return "$" if name is None else values.get(name, match.group(0))
+
+    return REFERENCE.sub(replace, text)
+
+
+def environment(variables: Sequence[EnvVar], fields: Mapping[str, str | None], config_maps: ConfigMaps) -> dict[str, str]:
+    """The variables with their values, in order: `$(NAME)` sees those before it.
+
+    `fields` are the pod's fields by path, None for one that is not known yet; `config_maps` finds one of the pod's
+    namespace. Raises InvalidError for what cannot be resolved: the container waits with CreateContainerConfigError.
+    """
+    values: dict[str, str] = {}
+    for variable in variables:
+        source = variable.value_from
+        value = expand(variable.value, values) if source is None else _referred(variable.name, source, fields, config_maps)
+        if value is not None:
+            values[variable.name] = value
+    return values
+
+
+def pod_fields(pod: Pod, pod_ip: str | None, host_ip: str) -> dict[str, str | None]:
+    """What `fieldRef` may name."""
+    return {
+        "metadata.name": pod.metadata.name,
+        "metadata.namespace": pod.metadata.namespace,
+        "metadata.uid": pod.metadata.uid,
+        "spec.nodeName": pod.spec.node_name,
+        "status.podIP": pod_ip,
+        "status.hostIP": host_ip,
+    }
+
+
+def _referred(name: str, source: EnvVarSource, fields: Mapping[str, str | None], config_maps: ConfigMaps) -> str | None:
+    if source.config_map_key_ref is not None:
+        return _from_config_map(name, source.config_map_key_ref, config_maps)
+    if source.field_ref is None:
+        raise _refusal(name, "valueFrom has no source that is supported: fieldRef, configMapKeyRef")
+    path = source.field_ref.field_path
+    if path not in fields:
+        raise _refusal(name, f"fieldRef {path} is not supported; supported are {', '.join(fields)}")
+    value = fields[path]
+    if value is None:
+        raise _refusal(name, f"{path} is not known before the container starts on this runtime")
+    return value
+
+
+def _from_config_map(name: str, selector: KeySelector, config_maps: ConfigMaps) -> str | None:
+    found = config_maps(selector.name)
+    if found is not None and selector.key in found.data:
+        return found.data[selector.key]
+    if selector.optional:
+        return None
+    if found is None:
+        raise _refusal(name, f'configmap "{selector.name}" not found')
+    raise _refusal(name, f"couldn't find key {selector.key} in ConfigMap {selector.name}")
+
+
+def _refusal(name: str, message: str) -> InvalidError:
+    return InvalidError(f"env {name}: {message}", [Cause(f"env[{name}].valueFrom", "FieldValueInvalid", message)])
