@@ -28,8 +28,9 @@ from edged.kit.executor import Worker
 from edged.kit.log import Log
 from edged.kit.notify import READY, STOPPING, notify
 from edged.kit.supervise import supervise
-from edged.mesh.addresses import allocate
+from edged.mesh.addresses import allocate, is_service_address
 from edged.mesh.mesh import Mesh
+from edged.report import Report
 from edged.runtime.choose import choose_driver
 from edged.runtime.logs import ContainerLogs
 from edged.runtime.worker import Runtime
@@ -66,21 +67,22 @@ class _House:
     def __init__(self, config: Config, identity: Identity, store: Store, clock: Clock, log: Log) -> None:
         node, random = identity.name, SystemRandom()
         root = os.geteuid() == 0 if config.mesh.rootless is None else not config.mesh.rootless
+        relays = config.hub.relays or identity.relays
         handlers: dict[type[Opening], Handler] = {}
         self._identity, self._store, self._log = identity, store, log
         self._hub = Hub(
             identity=identity,
             verifier=Verifier(identity.authority_pem),
-            relays=config.hub.relays or identity.relays,
+            relays=relays,
             listen=config.hub.listen,
             peers=config.hub.peers,
             handlers=handlers,
             log=log,
             random=random,
         )
-        membership = Membership(node, lambda: self._hub.linked, self._hub.links_changed)
+        self._membership = Membership(node, lambda: self._hub.linked, self._hub.links_changed)
         self._replicator = Replicator(
-            store, clock, membership, self._hub.open_stream, backoff=lambda: _backoff(random), log=log
+            store, clock, self._membership, self._hub.open_stream, backoff=lambda: _backoff(random), log=log
         )
         self._mesh = Mesh(
             store=store,
@@ -93,7 +95,7 @@ class _House:
             log=log,
             random=random,
         )
-        driver = choose_driver(
+        self._driver = driver = choose_driver(
             config.runtime.driver,
             node=node,
             directory=config.state_dir / "pods",
@@ -101,22 +103,12 @@ class _House:
             network=config.runtime.network,
             dns=(self._mesh.dns.host,) if root and config.mesh.enabled else (),
         )
-        host_ip = machine.host_ip()
-        self._runtime = Runtime(store, driver, node=node, host_ip=host_ip, log=log, random=random)
+        self._host_ip = machine.host_ip()
+        events = Recorder(store, "edged-runtime", node, time.time, log)
+        self._runtime = Runtime(store, driver, node=node, host_ip=self._host_ip, recorder=events, log=log, random=random)
         self._logs = ContainerLogs(store, driver, node=node)
         self._devices = Devices(store, node, time.time, random, log)
-        facts = Facts(
-            node,
-            str(uuid.uuid4()),
-            identity.group,
-            host_ip,
-            machine.memory(),
-            machine.cpus(),
-            machine.system_info(__version__, config.runtime.driver),
-            config.node.labels,
-        )
-        recorder = Recorder(store, "edged-control", node, time.time, log)
-        self._control = Control(store, membership, facts, recorder, time.time, log)
+        report = Report(identity, store, self._hub, self._replicator, self._mesh, relays)
         listen = parse_address(config.api.listen)
         self._api = Api(
             store,
@@ -129,21 +121,43 @@ class _House:
             open_logs=self._open_logs,
             wall=time.time,
             new_uid=lambda: str(uuid.uuid4()),
+            is_service_address=is_service_address,
+            figures=report.figures,
+            status=report.status,
             log=log,
         )
         handlers |= {Sync: self._replicator.serve, Tunnel: self._mesh.serve_tunnel, Logs: self._logs.serve}
-        self._mesh_enabled, self._random = config.mesh.enabled, random
+        self._config, self._random = config, random
 
     async def serve(self, nursery: trio.Nursery) -> None:
         """Start every room, those that others need first; returns when all are ready."""
         await nursery.start(self._hub.run)
         await nursery.start(self._replicator.run)
-        await nursery.start(self._control.run)
+        await nursery.start((await self._control()).run)
         await nursery.start(self._runtime.run)
         await nursery.start(self._devices.run)
         await nursery.start(self._api.run)
-        if self._mesh_enabled:
+        if self._config.mesh.enabled:
             nursery.start_soon(self._keep_mesh)
+
+    async def _control(self) -> Control:
+        """Control, once the runtime was asked for its version: a part of the Node that describes this machine."""
+        try:
+            runtime = await self._driver.version()
+        except UnreachableError:
+            runtime = f"{self._driver.name}://"
+        facts = Facts(
+            self._identity.name,
+            str(uuid.uuid4()),
+            self._identity.group,
+            self._host_ip,
+            machine.memory(),
+            machine.cpus(),
+            machine.system_info(__version__, runtime),
+            self._config.node.labels,
+        )
+        recorder = Recorder(self._store, "edged-control", self._identity.name, time.time, self._log)
+        return Control(self._store, self._membership, facts, recorder, time.time, self._log)
 
     async def _keep_mesh(self) -> None:
         await supervise(self._mesh.run, outages=(UnreachableError,), backoff=_backoff(self._random), log=self._log)

@@ -19,12 +19,14 @@ from edged.api.writes import Addresses, Writes
 from edged.errors import EdgedError
 from edged.kit.log import Log
 from edged.model.core import Pod
+from edged.model.meta import JSON
 from edged.model.objects import typed
 from edged.store.store import Store
 from edged.wire.peer import Logs
 
 HEALTH = ("/healthz", "/livez", "/readyz")
 PUBLIC = (*HEALTH, "/version")  # what anyone who reaches the port may know, as in Kubernetes
+STATUS = "/edged/v1/status"  # of the node, for `edged status`: not a part of Kubernetes
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 NOWHERE = "the server could not find the requested resource"
 
@@ -33,9 +35,11 @@ Verb = Callable[[Route, Request], Answer | Awaitable[Answer]]
 
 
 class Dispatch:
-    """Answers requests out of the store. `open_logs(opening, node)` opens what a container on a node printed.
+    """Answers requests out of the store.
 
-    A declared error is the answer that it names; a bug is a 500 and a line in the log, and the daemon goes on.
+    `open_logs(opening, node)` opens what a container on a node printed, `figures()` are further lines of `/metrics`,
+    `status()` is what `edged status` shows. A declared error is the answer that it names; a bug is a 500 and a line in the
+    log, and the daemon goes on.
     """
 
     def __init__(
@@ -46,9 +50,11 @@ class Dispatch:
         wall: Callable[[], float],
         new_uid: Callable[[], str],
         figures: Callable[[], Iterable[Figure]],
+        status: Callable[[], JSON],
         log: Log,
     ) -> None:
-        self._store, self._open_logs, self._wall, self._figures, self._log = store, open_logs, wall, figures, log
+        self._store, self._open_logs, self._wall, self._log = store, open_logs, wall, log
+        self._figures, self._status = figures, status
         self._reads = Reads(store, wall)
         self._writes = Writes(store, self._reads, addresses, wall, new_uid)
         self._removals = Removals(store, self._reads, wall)
@@ -117,6 +123,8 @@ class Dispatch:
             return text_answer(200, "ok")
         if path == "/version":
             return json_answer(200, version())
+        if path == STATUS:
+            return json_answer(200, self._status())
         if path == "/metrics":
             return text_answer(
                 200, exposition(chain(self._requests.figures(), self._own_figures(), self._figures())), CONTENT_TYPE

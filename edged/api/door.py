@@ -22,6 +22,7 @@ from edged.errors import InvalidError
 from edged.kit.address import Address
 from edged.kit.files import PRIVATE_FILE
 from edged.kit.log import Log
+from edged.model.meta import JSON
 from edged.store.store import Store
 
 MAX_CONNECTIONS = 128  # at each door, beyond which new ones are closed at once: a site has some tens of clients
@@ -48,7 +49,7 @@ class Api:
     TCP callers prove themselves with a certificate of the node's own client authority in `state_dir` (edged.api.kubeconfig);
     on the Unix socket the daemon's own user and root are administrators. `allocate(namespace, name, used)` gives a service
     its address, and `is_service_address` knows which ones a client may choose; `open_logs(opening, node)` opens what a
-    container on a node printed; `figures()` are further lines of `/metrics`.
+    container on a node printed; `figures()` are further lines of `/metrics`, `status()` what `edged status` shows.
     """
 
     def __init__(
@@ -64,13 +65,15 @@ class Api:
         open_logs: OpenLogs,
         wall: Callable[[], float],
         new_uid: Callable[[], str],
-        is_service_address: Callable[[str], bool] = bool,
-        figures: Callable[[], Iterable[Figure]] = tuple,
+        is_service_address: Callable[[str], bool],
+        figures: Callable[[], Iterable[Figure]],
+        status: Callable[[], JSON],
         log: Log,
     ) -> None:
         self._identity, self._state_dir, self._wall, self._log = identity, state_dir, wall, log
         self._host, self._port, self._socket_path = host, port, socket_path
-        self._dispatch = Dispatch(store, Addresses(allocate, is_service_address), open_logs, wall, new_uid, figures, log)
+        addresses = Addresses(allocate, is_service_address)
+        self._dispatch = Dispatch(store, addresses, open_logs, wall, new_uid, figures, status, log)
         self._bodies = trio.CapacityLimiter(MAX_BODIES)
 
     async def run(self, *, task_status: trio.TaskStatus[Address] = trio.TASK_STATUS_IGNORED) -> None:

@@ -44,10 +44,14 @@ class LinkStatus:
 
 @dataclass(frozen=True, slots=True)
 class HubStatistics:
-    """`relay` is the URL of the relay that takes us, None when none does, for `relay_reason`. `dropped` counts by reason."""
+    """`relay` is the URL of the relay that takes us, None when none does, for `relay_reason`. `dropped` counts by reason.
+
+    `observed` is our address as that relay sees it.
+    """
 
     address: str
     relay: str | None
+    observed: str | None
     relay_reason: str
     links: tuple[LinkStatus, ...]
     dropped: Mapping[str, int]
@@ -124,10 +128,11 @@ class Hub:
         """What the hub is doing."""
         linker = self._linker
         if linker is None:
-            return HubStatistics(str(self._listen), None, "the hub is not running", (), {})
+            return HubStatistics(str(self._listen), None, None, "the hub is not running", (), {})
         links = tuple(status for peer in linker.linked if (status := _status(peer)) is not None)
         dropped = linker.dropped | {"turned away": self.turned_away, "misspoken": self.misspoken}
-        return HubStatistics(str(linker.address), linker.relay.url, linker.relay.reason, links, dropped)
+        relay = linker.relay
+        return HubStatistics(str(linker.address), relay.url, relay.observed, relay.reason, links, dropped)
 
     async def run(self, *, task_status: trio.TaskStatus[Address] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the links until cancelled. Started with the address of the UDP socket; UnreachableError when it is taken."""

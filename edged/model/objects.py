@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from edged.errors import InvalidError
 from edged.model.kinds import BY_RESOURCE, BY_STRUCT
 from edged.model.meta import JSON, Kind
 
@@ -45,6 +46,24 @@ def typed(obj: Object, kind: type[K]) -> K:
     if obj.status is not None and field is not None:
         changes["status"] = msgspec.json.decode(obj.status, type=field.type)
     return msgspec.structs.replace(parsed, **changes)
+
+
+def check_stored(resource: str, value: bytes, *, status: bool) -> None:
+    """InvalidError unless `typed` can read `value` as the body or status of a resource; unknown resources are not looked at.
+
+    What comes from another node is checked so before it is stored: a reader here must never meet what it cannot read.
+    """
+    row = BY_RESOURCE.get(resource)
+    if row is None:
+        return
+    kind: Any = row.acts
+    if status:
+        kind = next((field.type for field in msgspec.structs.fields(row.acts) if field.name == "status"), None)
+    try:
+        if kind is not None:
+            msgspec.json.decode(value, type=kind)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise InvalidError(f"{resource}: not a {'status' if status else 'body'} of its kind: {error}") from error
 
 
 def whole(obj: Object) -> JSON:

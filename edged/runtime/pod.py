@@ -26,6 +26,7 @@ from edged.model.core import (
 )
 from edged.runtime.driver import Observed
 from edged.runtime.status import (
+    BACKING_OFF,
     CREATING,
     ENDED,
     FAILED,
@@ -256,7 +257,7 @@ def _next(pod: Pod, newest: Observed, memory: Memory, now: float, place: Place, 
     if finished <= now < finished + delay(crashes):  # an end in the future means that the clock was set back: do not wait
         name = f"{pod.metadata.name}_{pod.metadata.namespace}({pod.metadata.uid})"
         message = f"back-off {delay(crashes):.0f}s restarting failed container={newest.identity.container} pod={name}"
-        state = ContainerState(waiting=ContainerStateWaiting("CrashLoopBackOff", message))
+        state = ContainerState(waiting=ContainerStateWaiting(BACKING_OFF, message))
         status = pod_status(pod, RUNNING, msgspec.structs.replace(shown, state=state), place, now)
         return Plan((), status, finished + delay(crashes), memory)
     return _run(pod, RUNNING, shown, Run(attempt + 1, crashes + 1), memory, now, place)

@@ -19,6 +19,7 @@ from edged.runtime.driver import LOST_EXIT_CODE, LOST_REASON, Observed
 
 PENDING, RUNNING, SUCCEEDED, FAILED = "Pending", "Running", "Succeeded", "Failed"
 ENDED = (SUCCEEDED, FAILED)
+BACKING_OFF = "CrashLoopBackOff"
 CREATING = ContainerState(waiting=ContainerStateWaiting("ContainerCreating"))
 
 
@@ -60,6 +61,12 @@ def terminated(container: Observed, runtime: str) -> ContainerStateTerminated:
         finished_at=_time(container.finished),
         container_id=f"{runtime}://{container.id}",
     )
+
+
+def backs_off(status: PodStatus) -> bool:
+    """Whether a container of the pod waits because it ended too often."""
+    waiting = (each.state.waiting for each in status.container_statuses)
+    return any(each is not None and each.reason == BACKING_OFF for each in waiting)
 
 
 def lost(status: ContainerStatus) -> ContainerStateTerminated:

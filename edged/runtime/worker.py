@@ -32,7 +32,8 @@ from edged.model.objects import Key, key, typed
 from edged.runtime import pod as life
 from edged.runtime.driver import Driver
 from edged.runtime.spec import container_spec
-from edged.runtime.status import Place
+from edged.runtime.status import Place, backs_off
+from edged.store.events import NORMAL, WARNING, Recorder
 from edged.store.store import Store
 from edged.store.writes import Delete, PutStatus
 
@@ -77,13 +78,14 @@ class Runtime:
         *,
         node: str,
         host_ip: str,
+        recorder: Recorder,
         log: Log,
         random: Random,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store, self._driver = store, driver
         self._node, self._host_ip = node, host_ip
-        self._log, self._random, self._clock = log, random, clock
+        self._recorder, self._log, self._random, self._clock = recorder, log, random, clock
         self._works: dict[str, _Work] = {}
         self._scan = trio.Event()
 
@@ -206,6 +208,8 @@ class Runtime:
                 if pod is not None and plan.status is not None and plan.status != pod.status:
                     try:
                         await self._store.write(PutStatus(work.key, msgspec.json.encode(plan.status), uid=uid))
+                        if backs_off(plan.status) and not backs_off(pod.status):
+                            await self._record(work, WARNING, "BackOff", "Back-off restarting failed container")
                     except StorageError as error:
                         untold = error  # a full disk must not keep a container from being stopped
                 memory = plan.memory
@@ -240,6 +244,7 @@ class Runtime:
                 await self._driver.start(container)
             case life.Terminate(container):
                 log.info(f"asking container {container} to end")
+                await self._record(work, NORMAL, "Killing", f"Stopping container {container}")
                 await self._driver.terminate(container)
             case life.Kill(container):
                 log.info(f"killing container {container}: its grace is over")
@@ -251,6 +256,11 @@ class Runtime:
             case _:
                 assert_never(action)
         return memory
+
+    async def _record(self, work: _Work, type_: str, reason: str, message: str) -> None:
+        about = self._store.get(work.key)
+        if about is not None:
+            await self._recorder.record(about, type_, reason, message)
 
     async def _run(self, run: life.Run, pod: Pod, work: _Work, memory: life.Memory, log: Log) -> life.Memory:
         """Image, configuration, container, start: what refuses is remembered with its reason, and tried again later."""
@@ -267,11 +277,13 @@ class Runtime:
             made = await self._driver.create(spec)
         except (InvalidError, AlreadyExistsError) as error:
             log.warning(f"{step}: {error}")
+            await self._record(work, WARNING, "Failed", f"Error: {step}: {error}")
             return life.failed(memory, step, str(error), self._clock())
         finally:
             work.pulling = None
         log.info(f"starting container {made}, attempt {run.attempt}")
         await self._driver.start(made)
+        await self._record(work, NORMAL, "Started", f"Started container {container.name}")
         return memory
 
     def _config_map(self, namespace: str, name: str) -> ConfigMap | None:

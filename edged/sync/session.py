@@ -1,6 +1,7 @@
 """One replication dialogue with one peer, without I/O: what it holds, what it lacks, and what of its words is taken."""
 
-from edged.errors import ProtocolError
+from edged.errors import InvalidError, ProtocolError
+from edged.model.objects import check_stored
 from edged.sync.clock import Clock
 from edged.wire.codec import VERSION
 from edged.wire.sync import BODY, STATUS, Delta, Refused, Register, SyncMessage, Vector
@@ -87,3 +88,8 @@ class Session:
             raise ProtocolError(f"a register of {delta.origin} has a bad key")
         if not self._clock.allows(register.clock):
             raise ProtocolError(f"a register of {delta.origin} is stamped too far in the future")
+        if register.value is not None:
+            try:
+                check_stored(register.resource, register.value, status=register.part == STATUS)
+            except InvalidError as error:
+                raise ProtocolError(f"a register of {delta.origin}: {error}") from error

@@ -175,6 +175,7 @@ class Served:
             wall=time.time,
             new_uid=lambda: str(uuid.uuid4()),
             figures=self.figures,
+            status=lambda: {"node": "gw-a"},
             log=Log(level="info", stream=self.logged),
         )
 

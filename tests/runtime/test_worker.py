@@ -17,12 +17,13 @@ import trio
 
 from edged.errors import StorageError, UnreachableError
 from edged.kit.log import Log
-from edged.model.core import Pod
+from edged.model.core import Event, Pod
 from edged.model.meta import JSON
 from edged.model.objects import Key, key, typed
 from edged.runtime.driver import ContainerSpec, Driver, Identity, Observed
 from edged.runtime.process import ProcessDriver
 from edged.runtime.worker import Runtime
+from edged.store.events import Recorder
 from edged.store.store import Store
 from edged.store.writes import Create, Delete, Put, PutStatus
 
@@ -67,6 +68,7 @@ class Site:
             driver or self.driver,
             node=self.node,
             host_ip=HOST_IP,
+            recorder=Recorder(self.store, "edged-runtime", self.node, self._clock, Log(stream=self.log)),
             log=Log(stream=self.log, level="debug"),
             random=Random(1),
             clock=self._clock,
@@ -164,7 +166,7 @@ async def test_the_containers_go_on_without_the_daemon_and_are_adopted(site: Any
         await site.running("other")
     assert (await site.driver.containers(uid))[0] == alone
     assert site.pod().status == before.status
-    assert all(change.object.key.name == "other" for change in site.store.changes(revision))
+    assert all(change.object.key.name.split(".")[0] == "other" for change in site.store.changes(revision))
 
 
 async def test_pods_of_other_nodes_are_left_alone(site: Any) -> None:
@@ -261,6 +263,8 @@ async def test_restarts_are_counted_and_back_off(site: Any) -> None:
         assert site.pod().status.phase == "Running"
         assert {c.type: c.status for c in site.pod().status.conditions}["Ready"] == "False"
     assert [c.identity.attempt for c in await site.driver.containers()] == [0, 1]
+    told = {(event.reason, event.type) for event in (typed(obj, Event) for obj in site.store.list("events"))}
+    assert told == {("Started", "Normal"), ("BackOff", "Warning")}
 
 
 def waits_after(container: Any, restarts: int) -> bool:

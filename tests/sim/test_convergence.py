@@ -8,12 +8,16 @@ import pytest
 import trio
 
 from edged.errors import AlreadyExistsError, NotFoundError
-from edged.model.objects import Key
+from edged.model.objects import Key, dump
 from edged.store.store import Store
 from edged.store.writes import Create, Delete, Put, PutStatus
 
 NAMES = ["gw-a", "gw-b", "gw-c", "gw-d"]
 KEYS = [Key("pods", "default", f"web-{number}") for number in range(6)]
+
+
+def body(number: int) -> bytes:
+    return dump({"apiVersion": "v1", "kind": "Pod", "metadata": {"labels": {"number": str(number)}}})
 
 
 def content(store: Store) -> dict[str, Any]:
@@ -25,11 +29,11 @@ async def write(store: Store, random: Random, number: int) -> None:
     choice = random.random()
     try:
         if choice < 0.4:
-            await store.write(Create(key, f"{store.origin}-{number}", b"%d" % number))
+            await store.write(Create(key, f"{store.origin}-{number}", body(number)))
         elif choice < 0.7:
-            await store.write(Put(key, b"%d" % number))
+            await store.write(Put(key, body(number)))
         elif choice < 0.9:
-            await store.write(PutStatus(key, b"%d" % number))
+            await store.write(PutStatus(key, dump({"message": str(number)})))
         else:
             await store.write(Delete(key))
     except (AlreadyExistsError, NotFoundError):
@@ -79,7 +83,7 @@ def test_an_acknowledged_write_of_its_own_key_reaches_everyone(run_simulated: Ca
         for number in range(40):
             name = random.choice(NAMES)
             key = Key("configmaps", "default", f"{name}-{number}")
-            await group.members[name].store.write(Create(key, f"u{number}", b"{}"))
+            await group.members[name].store.write(Create(key, f"u{number}", body(number)))
             acknowledged.add(key)
             one, other = sorted(random.sample(NAMES, 2))
             if other in group.members[one].linked:
@@ -100,7 +104,7 @@ def test_a_new_write_reaches_a_linked_peer_at_once(run_simulated: Callable[..., 
         await trio.sleep(5)
         there = group.members["gw-b"].store
         began, revision = trio.current_time(), there.revision
-        await group.members["gw-a"].store.write(Create(KEYS[0], "u1", b"{}"))
+        await group.members["gw-a"].store.write(Create(KEYS[0], "u1", body(1)))
         await there.changed(revision)
         assert there.get(KEYS[0]) is not None
         assert trio.current_time() - began < 0.001
@@ -112,7 +116,7 @@ def test_a_peer_whose_clock_is_far_ahead_is_refused_and_told(run_simulated: Call
     async def scenario(group: Any) -> None:
         ahead, sane = group.members["gw-b"], group.members["gw-a"]
         ahead.skew = 3600
-        await ahead.store.write(Create(KEYS[0], "u1", b"{}"))
+        await ahead.store.write(Create(KEYS[0], "u1", body(1)))
         group.link("gw-a", "gw-b")
         await trio.sleep(60)
         assert sane.store.get(KEYS[0]) is None

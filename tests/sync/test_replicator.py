@@ -23,6 +23,7 @@ from edged.wire.codec import VERSION, Frames, framed
 from edged.wire.peer import ANSWER, Opened, Refused, Sync
 
 POD = Key("pods", "default", "web-0")
+BODY = b'{"apiVersion":"v1","kind":"Pod"}'
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ async def test_a_dialogue_with_a_lower_name(store: Store) -> None:
         delta = wire.SYNC.decode(await next_frame(near, frames))
         assert isinstance(delta, wire.Delta)
         assert [register.name for register in delta.registers] == ["web-0"]
-        theirs = wire.Register("pods", "default", "web-9", wire.BODY, "u9", "gw-a:7", 1, 5, b"{}")
+        theirs = wire.Register("pods", "default", "web-9", wire.BODY, "u9", "gw-a:7", 1, 5, BODY)
         await near.send_all(framed(wire.SYNC.encode(wire.Delta("gw-a:7", 0, 1, [theirs]))))
         with trio.fail_after(10):
             await store.changed(1)

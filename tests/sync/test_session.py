@@ -10,7 +10,8 @@ from edged.wire.codec import VERSION, Frames, framed
 from edged.wire.sync import BODY, SYNC, Delta, Refused, Register, Vector
 
 NOW = 1_000_000.0
-GOOD = Register("pods", "default", "web-0", BODY, "u", "gw-b:1", 1, at(NOW), b"{}")
+POD = b'{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web-0"},"spec":{}}'
+GOOD = Register("pods", "default", "web-0", BODY, "u", "gw-b:1", 1, at(NOW), POD)
 
 
 def session() -> Session:
@@ -51,6 +52,12 @@ def test_what_was_sent_or_heard_is_not_sent_again() -> None:
         (Delta("gw-b:1", 0, 1, [msgspec.structs.replace(GOOD, name="")]), "bad key"),
         (Delta("gw-b:1", 0, 1, [msgspec.structs.replace(GOOD, name="x" * 254)]), "bad key"),
         (Delta("gw-b:1", 0, 1, [msgspec.structs.replace(GOOD, clock=at(NOW + MAX_SKEW_S + 1))]), "future"),
+        (Delta("gw-b:1", 0, 1, [msgspec.structs.replace(GOOD, value=b"{}")]), "not a body of its kind"),
+        (Delta("gw-b:1", 0, 1, [msgspec.structs.replace(GOOD, value=b"[" * 100_000)]), "not a body of its kind"),
+        (
+            Delta("gw-b:1", 0, 1, [msgspec.structs.replace(GOOD, part="status", value=b'{"phase":7}')]),
+            "not a status of its kind",
+        ),
     ],
 )
 def test_words_that_no_peer_would_say_are_refused(message: Vector | Delta | Refused, reason: str) -> None:

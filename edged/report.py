@@ -1,0 +1,72 @@
+"""What a node says of itself: `edged status` and the rooms' figures for `/metrics`, gathered when somebody asks."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from edged import __version__
+from edged.api.metrics import Figure
+from edged.hub.hub import Hub, LinkStatus
+from edged.identity.node import Identity
+from edged.mesh.mesh import Mesh
+from edged.model.core import Pod
+from edged.model.devices import Device
+from edged.model.kinds import BY_STRUCT
+from edged.model.meta import JSON
+from edged.model.objects import typed
+from edged.store.store import Store
+from edged.sync.replicator import Replicator
+
+
+class Report:
+    """Asks the rooms of one node; `relays` are the URLs that it may use."""
+
+    def __init__(
+        self, identity: Identity, store: Store, hub: Hub, replicator: Replicator, mesh: Mesh, relays: Sequence[str]
+    ) -> None:
+        self._identity, self._store, self._hub = identity, store, hub
+        self._replicator, self._mesh, self._relays = replicator, mesh, relays
+
+    def status(self) -> JSON:
+        """What `edged status` shows; pods and devices are counted by state, those of this node only."""
+        node, hub = self._identity.name, self._hub.statistics()
+        links = {link.node: link for link in hub.links}
+        others = {obj.key.name for obj in self._store.list("nodes")} | set(links)
+        pods = [typed(obj, Pod) for obj in self._store.list("pods")]
+        devices = [typed(obj, Device) for obj in self._store.list(BY_STRUCT[Device].resource)]
+        relay = None
+        if self._relays:
+            relay = {"url": hub.relay or self._relays[0], "connected": hub.relay is not None, "observed": hub.observed}
+        return {
+            "node": node,
+            "group": self._identity.group,
+            "version": __version__,
+            "revision": self._store.revision,
+            "vector": self._store.held(),
+            "relay": relay,
+            "peers": [_peer(name, links.get(name)) for name in sorted(others - {node})],
+            "pods": Counter(pod.status.phase or "Pending" for pod in pods if pod.spec.node_name == node),
+            "devices": Counter(each.status.state or "unknown" for each in devices if each.spec.node_name == node),
+        }
+
+    def figures(self) -> Iterator[Figure]:
+        """What the rooms count, for `/metrics`."""
+        hub = self._hub.statistics()
+        yield Figure("edged_relay_connected", "Whether a relay takes this node.", hub.relay is not None)
+        for link in hub.links:
+            labels = {"peer": link.node, "path": link.path}
+            yield Figure("edged_link_rtt_seconds", "Round trip of a link.", link.rtt or 0.0, labels)
+            yield Figure("edged_link_sent_bytes_total", "Bytes sent on a link.", link.bytes_sent, labels, counter=True)
+            yield Figure("edged_link_received_bytes_total", "Bytes taken on a link.", link.bytes_received, labels, counter=True)
+        for reason, count in hub.dropped.items():
+            yield Figure("edged_hub_dropped_total", "Datagrams that were for nobody.", count, {"reason": reason}, counter=True)
+        yield Figure("edged_sync_refused_total", "Dialogues ended by words not taken.", self._replicator.refused, counter=True)
+        for part, counts in self._mesh.statistics().items():
+            for name, count in counts.items():
+                yield Figure(f"edged_mesh_{part}_{name}", f"The mesh: {part}, {name}.", count)
+
+
+def _peer(name: str, link: LinkStatus | None) -> JSON:
+    if link is None:
+        return {"node": name, "path": None, "rtt_ms": None, "address": None}
+    rtt = None if link.rtt is None else link.rtt * 1000
+    return {"node": name, "path": link.path, "rtt_ms": rtt, "address": link.address}
