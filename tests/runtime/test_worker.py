@@ -78,6 +78,9 @@ class Site:
             yield runtime
             nursery.cancel_scope.cancel()
 
+    def events(self) -> set[tuple[str, str]]:
+        return {(event.reason, event.type) for event in (typed(obj, Event) for obj in self.store.list("events"))}
+
     async def apply(self, name: str = "web", script: str = FOREVER, *, container: JSON | None = None, **spec: Any) -> str:
         one = {"name": "c", "image": "host", "command": ["/bin/sh", "-c", script], **(container or {})}
         uid = str(uuid.uuid4())
@@ -262,9 +265,8 @@ async def test_restarts_are_counted_and_back_off(site: Any) -> None:
         assert "back-off 10s restarting failed container=c pod=web_default(" in message
         assert site.pod().status.phase == "Running"
         assert {c.type: c.status for c in site.pod().status.conditions}["Ready"] == "False"
+        await site.until(lambda: site.events() == {("Started", "Normal"), ("BackOff", "Warning")})
     assert [c.identity.attempt for c in await site.driver.containers()] == [0, 1]
-    told = {(event.reason, event.type) for event in (typed(obj, Event) for obj in site.store.list("events"))}
-    assert told == {("Started", "Normal"), ("BackOff", "Warning")}
 
 
 def waits_after(container: Any, restarts: int) -> bool:
