@@ -1,0 +1,1 @@
+"""The commands of this project, and what they share."""

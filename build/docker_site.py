@@ -1,0 +1,76 @@
+"""A Docker network of our own, with the image that the examples use; and its removal with all that hangs on it."""
+
+import contextlib
+import http
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker
+from docker.models.networks import Network
+from docker.types import IPAMConfig, IPAMPool
+
+from build.image import busybox_archive
+from build.processes import gone, owner
+
+IMAGE = "edged-quickstart/busybox"
+OWNER = "edged.quickstart.owner"  # label of what is ours: the program that made it
+SUBNET = "10.42.2.0/24"
+CONTAINERS = "10.42.2.0/25"  # Docker gives out the lower half
+
+
+@contextlib.contextmanager
+def docker_site(name: str, busybox: Path) -> Iterator[None]:
+    """The Docker network `name`, on a bridge of the same name, and the image IMAGE, while the block runs.
+
+    After it the network goes, with every container on it, and the image unless it was there before. What a killed
+    program left behind goes first.
+    """
+    client = docker.from_env()
+    try:
+        _remove_leftovers(client)
+        label = {OWNER: owner()}
+        own_image = not client.images.list(IMAGE)
+        if own_image:
+            client.api.import_image_from_data(
+                busybox_archive(busybox), repository=IMAGE, tag="latest", changes=[f"LABEL {OWNER}={label[OWNER]}"]
+            )
+        network = client.networks.create(
+            name,
+            driver="bridge",
+            ipam=IPAMConfig(pool_configs=[IPAMPool(subnet=SUBNET, iprange=CONTAINERS)]),
+            options={"com.docker.network.bridge.name": name},
+            labels=label,
+        )
+        try:
+            yield
+        finally:
+            _remove(client, network)
+            if own_image:
+                _remove_image(client, IMAGE)
+    finally:
+        client.close()
+
+
+def _remove_leftovers(client: docker.DockerClient) -> None:
+    for network in client.networks.list(filters={"label": OWNER}):
+        if gone(network.attrs["Labels"][OWNER]):
+            _remove(client, network)
+    for image in client.images.list(filters={"label": OWNER}):
+        if gone(image.labels[OWNER]):
+            _remove_image(client, str(image.id))
+
+
+def _remove_image(client: docker.DockerClient, image: str) -> None:
+    try:
+        client.images.remove(image, force=True)
+    except docker.errors.APIError as error:
+        if error.status_code != http.HTTPStatus.CONFLICT:  # somebody else's container runs it: then it stays
+            raise
+
+
+def _remove(client: docker.DockerClient, network: Network) -> None:
+    """End the containers of a network, running or not, then the network."""
+    for container in client.containers.list(all=True, filters={"network": str(network.id)}):
+        with contextlib.suppress(docker.errors.NotFound):
+            container.remove(force=True, v=True)
+    network.remove()
