@@ -14,16 +14,15 @@ from build.processes import gone, owner
 
 IMAGE = "edged-quickstart/busybox"
 OWNER = "edged.quickstart.owner"  # label of what is ours: the program that made it
-SUBNET = "10.42.2.0/24"
-CONTAINERS = "10.42.2.0/25"  # Docker gives out the lower half
+SUBNETS = [f"10.242.{number}" for number in range(256)]  # the first that no other network of Docker has
 
 
 @contextlib.contextmanager
-def docker_site(name: str, busybox: Path) -> Iterator[None]:
+def docker_site(name: str, busybox: Path) -> Iterator[str]:
     """The Docker network `name`, on a bridge of the same name, and the image IMAGE, while the block runs.
 
-    After it the network goes, with every container on it, and the image unless it was there before. What a killed
-    program left behind goes first.
+    The block gets an address there (with /prefix) that Docker will not give to a container. After it the network goes,
+    with every container on it, and the image unless it was there before. What a killed program left behind goes first.
     """
     client = docker.from_env()
     try:
@@ -34,21 +33,30 @@ def docker_site(name: str, busybox: Path) -> Iterator[None]:
             client.api.import_image_from_data(
                 busybox_archive(busybox), repository=IMAGE, tag="latest", changes=[f"LABEL {OWNER}={label[OWNER]}"]
             )
-        network = client.networks.create(
-            name,
-            driver="bridge",
-            ipam=IPAMConfig(pool_configs=[IPAMPool(subnet=SUBNET, iprange=CONTAINERS)]),
-            options={"com.docker.network.bridge.name": name},
-            labels=label,
-        )
+        network, subnet = _create(client, name, label)
         try:
-            yield
+            yield f"{subnet}.129/24"
         finally:
             _remove(client, network)
             if own_image:
                 _remove_image(client, IMAGE)
     finally:
         client.close()
+
+
+def _create(client: docker.DockerClient, name: str, label: dict[str, str]) -> tuple[Network, str]:
+    for subnet in SUBNETS:
+        pool = IPAMPool(subnet=f"{subnet}.0/24", iprange=f"{subnet}.0/25")  # containers get addresses of the lower half
+        with contextlib.suppress(docker.errors.APIError):  # "Pool overlaps with other one on this address space"
+            network = client.networks.create(
+                name,
+                driver="bridge",
+                ipam=IPAMConfig(pool_configs=[pool]),
+                options={"com.docker.network.bridge.name": name},
+                labels=label,
+            )
+            return network, subnet
+    raise OSError(f"Docker has no subnet for a network among {SUBNETS[0]}.0/24 to {SUBNETS[-1]}.0/24")
 
 
 def _remove_leftovers(client: docker.DockerClient) -> None:

@@ -25,6 +25,7 @@ PLACES = {"gw-a": "a", "gw-b": "b", "relay": "public"}  # in the lab
 STOP_S = 10.0
 READY_S = 30.0
 RELAY_PORT = 7443
+MODBUS_PORT = 1502  # as the example says
 LAST_WORDS = 500  # characters
 
 T = TypeVar("T")
@@ -36,6 +37,7 @@ class Site(Protocol):
 
     title: str
     relay: str  # host:port
+    modbus: int  # a port of 127.0.0.1 at gw-a
 
     def argv(self, who: str, argv: Sequence[str | Path]) -> list[str]:
         """What runs `argv` where `who` (a node or "relay") is."""
@@ -55,6 +57,7 @@ class Namespaces:
 
     title = "namespaces, each node behind a NAT of its own"
     relay = f"{RELAY}:{RELAY_PORT}"
+    modbus = MODBUS_PORT
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
@@ -78,8 +81,9 @@ class Loopback:
     title = "processes on loopback"
 
     def __init__(self) -> None:
-        ports = iter(free_ports(1 + 2 * len(NODES)))
+        ports = iter(free_ports(2 + 2 * len(NODES)))
         self.relay = f"127.0.0.1:{next(ports)}"
+        self.modbus = next(ports)
         self._ports = {node: (next(ports), next(ports)) for node in NODES}
 
     def argv(self, who: str, argv: Sequence[str | Path]) -> list[str]:

@@ -26,7 +26,6 @@ its own (as root; else on loopback). It cleans up everything it made.
 """
 TAIL_LINES = 30  # of each program's output, when a step fails
 ROOT_NEEDS = ("iproute2", "nftables")
-NODE_ADDRESS = "10.42.2.129"  # gw-b's in the network of its containers: of the half that Docker does not give out
 MESH_DNS = "169.254.96.16"
 
 
@@ -89,10 +88,10 @@ def make(stack: contextlib.ExitStack, binary: Path | None, runtime: str) -> Flee
         busybox = machine.static_busybox()
         if busybox is None:
             raise FailedError("no static busybox to make an image of (busybox-static)")
-        stack.enter_context(docker_site(network, busybox))
+        address = stack.enter_context(docker_site(network, busybox))
         settings["gw-b"]["network"] = network
         if lab is not None:
-            lab.join_bridge(PLACES["gw-b"], network, f"{NODE_ADDRESS}/24")
+            lab.join_bridge(PLACES["gw-b"], network, address)
     if lab is not None:
         for node in NODES:
             lab.set_resolver(PLACES[node], MESH_DNS)

@@ -5,11 +5,12 @@ import socket
 import sys
 import time
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from dnslib import DNSRecord  # type: ignore[import-untyped]
 
-from build.fleet import NODES, ROOT, FailedError, Fleet, Namespaces
+from build.fleet import MODBUS_PORT, NODES, ROOT, FailedError, Fleet, Namespaces
 from build.kube import Kube
 from build.progress import Progress
 from edged.model.kinds import KINDS
@@ -55,7 +56,9 @@ class Story:
 
     def _begin(self) -> list[str]:
         fleet = self._fleet
-        fleet.start("thermometer", [sys.executable, ROOT / "build" / "modbus-server", "--port", "1502"], where="gw-a")
+        fleet.start(
+            "thermometer", [sys.executable, ROOT / "build" / "modbus-server", "--port", str(fleet.site.modbus)], where="gw-a"
+        )
         printed = fleet.lines["thermometer"]
         fleet.wait("the Modbus server", lambda: "listening" in printed.read_text(), WAIT_S, alive="thermometer")
         fleet.start_relay()
@@ -67,12 +70,21 @@ class Story:
 
     def _apply(self) -> list[str]:
         web = EXAMPLES / ("web.yaml" if self._runtime == "docker" else "web-host.yaml")
-        files = (web, EXAMPLES / "thermometer.yaml")
+        files = (web, self._thermometer())
         if self._kubectl:
             return [self._fleet.kubectl("gw-a", "apply", "-f", file) for file in files]
         for file in files:
             self._kubes["gw-a"].apply(file)
-        return [f"{file.relative_to(ROOT)} (kubectl is not here: by the API itself)" for file in files]
+        return [f"{file.name} (kubectl is not here: by the API itself)" for file in files]
+
+    def _thermometer(self) -> Path:
+        """The example; with another port where the machine's own is not for us to take."""
+        example = EXAMPLES / "thermometer.yaml"
+        if self._fleet.site.modbus == MODBUS_PORT:
+            return example
+        copy = self._fleet.folder / example.name
+        copy.write_text(example.read_text().replace(f"port: {MODBUS_PORT}\n", f"port: {self._fleet.site.modbus}\n"))
+        return copy
 
     def _run(self) -> list[str]:
         def ready() -> list[Any]:

@@ -206,7 +206,11 @@ class ProcessDriver:
                 yield chunk
 
     async def watch(self, changed: Callable[[str | None], None]) -> NoReturn:
-        """Wait for the end of every process; a start is one more to wait for."""
+        """Wait for the end of every process; a start is one more to wait for.
+
+        What a look finds ended is told once, even if it began and ended between two looks.
+        """
+        told: set[str] = set()
         changed(None)
         while True:
             self._started = trio.Event()
@@ -217,12 +221,18 @@ class ProcessDriver:
                     scope.cancel()
 
                 nursery.start_soon(first, self._started.wait)
-                for path in self._directory.glob("*/run.json"):
-                    run = self._running(path.parent)
+                there = [path.parent for path in self._directory.glob("*/run.json")]
+                told.intersection_update(path.name for path in there)
+                for path in there:
+                    run = self._running(path)
                     if run is not None:
-                        nursery.start_soon(first, partial(self._ended, path.parent, run, changed))
+                        nursery.start_soon(first, partial(self._ended, run))
+                    elif path.name not in told:
+                        told.add(path.name)
+                        made = _read(path / "made.json", Made)
+                        changed(made.identity.uid if made else None)
 
-    async def _ended(self, path: Path, run: Run, changed: Callable[[str | None], None]) -> None:
+    async def _ended(self, run: Run) -> None:
         """Wait for the end of the shim, which comes after that of its process; of the process when the shim was killed."""
         pid = run.shim_pid if run.shim_alive() else run.pid
         with contextlib.suppress(ProcessLookupError):
@@ -232,8 +242,6 @@ class ProcessDriver:
                     await trio.lowlevel.wait_readable(descriptor)
             finally:
                 os.close(descriptor)
-        made = _read(path / "made.json", Made)
-        changed(made.identity.uid if made else None)
 
     def close(self) -> None:
         """Nothing is held."""

@@ -65,7 +65,7 @@ def bench() -> Iterator[Figure]:
 def begin(fleet: Fleet, runtime: str, modules: Path) -> None:
     """A linked fleet; gw-a has a pod and a device."""
     server = ROOT / "build" / "modbus-server"
-    fleet.start("thermometer", [sys.executable, server, "--port", "1502"], where="gw-a")
+    fleet.start("thermometer", [sys.executable, server, "--port", str(fleet.site.modbus)], where="gw-a")
     fleet.start_relay()
     fleet.start_node("gw-b")
     fleet.start("gw-a", [sys.executable, "-c", DAEMON, modules, fleet.config("gw-a")])
@@ -76,6 +76,7 @@ def begin(fleet: Fleet, runtime: str, modules: Path) -> None:
     kube.create({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "one"}, "spec": spec})
     model, device = yaml.safe_load_all((ROOT / "packaging" / "examples" / "thermometer.yaml").read_text())
     del device["spec"]["properties"][0]  # the temperature, which changes; the setpoint stays
+    device["spec"]["protocol"]["configData"]["port"] = fleet.site.modbus
     kube.create(model)
     kube.create(device)
     fleet.wait("the pod", lambda: is_ready(kube.get("/api/v1/namespaces/default/pods/one")), WAIT_S)

@@ -66,7 +66,7 @@ def test_a_program_that_ended_is_not_waited_for(fleet: Fleet) -> None:
 def test_programs_end_with_the_fleet_and_see_none_of_our_settings(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGED_LOG__LEVEL", "debug")
     with fleet:
-        fleet.start("one", ["sh", "-c", "env; echo up; sleep 1000"])
+        fleet.start("one", ["sh", "-c", "env; echo up; exec sleep 1000"])
         fleet.wait("it to start", lambda: "up\n" in fleet.lines["one"].read_text(), 10)
         pid = fleet.pid("one")
         assert Path(f"/proc/{pid}").exists()

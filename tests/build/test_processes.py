@@ -26,9 +26,13 @@ def test_an_owner_is_gone_when_it_has_ended() -> None:
 
 
 def test_processes_are_found_by_their_arguments() -> None:
-    with subprocess.Popen(["sleep", "1000.125"]) as process:
-        assert named("1000.125") == [process.pid]
+    text = f"1000.{os.getpid()}"
+    with subprocess.Popen(["sh", "-c", "echo up; read line", text], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # just after its exec a process has no arguments yet
+        found = named(text)
         process.kill()
+    assert found == [process.pid]
 
 
 def test_children_of_children_are_found_and_ended() -> None:
@@ -36,11 +40,11 @@ def test_children_of_children_are_found_and_ended() -> None:
     with shell:
         assert shell.stdout is not None
         shell.stdout.readline()
-        found = descendants()
-        assert shell.pid in found
-        assert len(found) == 2
-        end(lambda: [pid for pid in found if started(pid)])
-    assert descendants() == []
+        found = descendants([shell.pid])
+        assert shell.pid in descendants()
+        end(lambda: [pid for pid in [shell.pid, *found] if started(pid)])
+    assert len(found) == 1
+    assert shell.pid not in descendants()
 
 
 def test_what_does_not_heed_sigterm_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:

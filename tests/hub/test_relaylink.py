@@ -124,28 +124,52 @@ async def test_who_speaks_no_websocket_is_an_outage(
     nursery.cancel_scope.cancel()
 
 
+async def serve_tls(relay_of: Any, acme: Any, nursery: trio.Nursery, folder: Path) -> str:
+    """A relay of `acme` whose certificate is of another fleet's authority; its URL."""
+    bundle = relay_of.authority.issue_relay("relay-1", ["localhost", "127.0.0.1"], datetime.datetime.now(datetime.UTC))
+    pair = folder / f"{relay_of.authority.fleet}.pem"
+    pair.write_bytes(bundle.key + bundle.certificate)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(pair)
+    listeners = await listen(Address("127.0.0.1", 0))
+    relay, log = Relay(acme.verifier), Log(level="error")
+    server = Server(relay, Clients(relay, random=Random(1), log=log), listeners, context, most=10, log=log)
+    await nursery.start(server.run)
+    return f"wss://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+
+
 async def test_tls_is_checked_against_the_fleet(
     acme: Any, evil: Any, nursery: trio.Nursery, until: Any, tmp_path: Path
 ) -> None:
-    now = datetime.datetime.now(datetime.UTC)
-    relays = {}
-    for fleet in (acme, evil):
-        bundle = fleet.authority.issue_relay("relay-1", ["localhost", "127.0.0.1"], now)
-        chain, key = tmp_path / f"{fleet.authority.fleet}.crt", tmp_path / f"{fleet.authority.fleet}.key"
-        chain.write_bytes(bundle.certificate)
-        key.write_bytes(bundle.key)
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(chain, key)
-        listeners = await listen(Address("127.0.0.1", 0))
-        relay, log = Relay(acme.verifier), Log(level="error")
-        server = Server(relay, Clients(relay, random=Random(1), log=log), listeners, context, most=10, log=log)
-        await nursery.start(server.run)
-        relays[fleet.authority.fleet] = f"wss://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+    theirs, ours = [await serve_tls(fleet, acme, nursery, tmp_path) for fleet in (evil, acme)]
     said = StringIO()
-    async with node([relays["evil"], relays["acme"]], acme.identity("gw-a"), Log(stream=said)) as a:
+    async with node([theirs, ours], acme.identity("gw-a"), Log(stream=said)) as a:
         await a.heard(Welcomed)
-        assert a.link.url == relays["acme"]
+        assert a.link.url == ours
         assert "certificate verify failed" in said.getvalue()
+    nursery.cancel_scope.cancel()
+
+
+async def test_public_authorities_are_loaded_only_for_a_public_relay(
+    acme: Any, evil: Any, nursery: trio.Nursery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[ssl.SSLContext] = []
+    load = ssl.SSLContext.load_default_certs
+
+    def loading(context: ssl.SSLContext) -> None:
+        loaded.append(context)
+        load(context)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_default_certs", loading)
+    public = tmp_path / "public.crt"
+    public.write_bytes(evil.authority.certificate_pem)
+    monkeypatch.setenv("SSL_CERT_FILE", str(public))
+    for fleet, times in ((acme, 0), (evil, 1)):
+        url = await serve_tls(fleet, acme, nursery, tmp_path)
+        loaded.clear()
+        async with node(url, acme.identity("gw-a"), Log(level="error")) as a:
+            await a.heard(Welcomed)
+        assert len(loaded) == times
     nursery.cancel_scope.cancel()
 
 

@@ -136,6 +136,21 @@ async def test_a_process_outlives_its_shim(process_kit: Any, processes: Path) ->
     assert await process_kit.seen(process_kit.driver(), one.id) == ended
 
 
+async def test_an_end_between_two_looks_is_told(process_kit: Any) -> None:
+    driver = process_kit.driver()
+    told, changes = trio.open_memory_channel[str | None](10)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(driver.watch, told.send_nowait)
+        assert await changes.receive() is None
+        other = process_kit.driver()  # so that the start itself is no news to the one that watches
+        one = await process_kit.run(other, process_kit.spec("exit 2"))
+        await process_kit.ended(other, one.id)
+        driver._started.set()
+        with trio.fail_after(60):
+            assert await changes.receive() == one.identity.uid
+        nursery.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize("lie", [{"ticks": 1, "shim_ticks": 1}, {"boot": "another"}, {"ticks": None, "shim_ticks": None}])
 async def test_a_recycled_number_is_not_mistaken(process_kit: Any, processes: Path, lie: Any) -> None:
     driver = process_kit.driver()
