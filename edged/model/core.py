@@ -180,8 +180,8 @@ class ContainerState(Part, frozen=True):
     terminated: ContainerStateTerminated | None = None
 
 
-class ContainerStatus(Part, frozen=True):
-    """What became of one container."""
+class ContainerStatus(Part, frozen=True, omit_defaults=False):
+    """What became of one container. All its fields are written, as the API has them required: a count of 0 too."""
 
     name: str
     ready: bool = False
