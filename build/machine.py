@@ -75,12 +75,21 @@ def missing() -> list[str]:
 
 def install(packages: list[str]) -> None:
     """Install packages with apt, each by itself so that one that cannot be had does not take the others with it."""
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     if packages:
-        subprocess.run([*APT, "update"], stdin=subprocess.DEVNULL, check=False)
+        _apt("update")
     for package in packages:
         print(f"installing {package} with apt-get", flush=True)
-        subprocess.run([*APT, "install", package], env=environment, stdin=subprocess.DEVNULL, check=False)
+        _apt("install", package)
+
+
+def _apt(*arguments: str) -> None:
+    """Run apt-get; what it says is shown only when it fails."""
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    done = subprocess.run(
+        [*APT, *arguments], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        print(f"apt-get {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}", flush=True)
 
 
 @contextlib.contextmanager

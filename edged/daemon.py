@@ -5,6 +5,7 @@ import signal
 import time
 import uuid
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from pathlib import Path
 from random import SystemRandom
 
@@ -25,6 +26,7 @@ from edged.identity.verifier import Verifier
 from edged.kit.address import parse_address
 from edged.kit.backoff import Backoff
 from edged.kit.executor import Worker
+from edged.kit.files import alone
 from edged.kit.log import Log
 from edged.kit.notify import READY, STOPPING, notify
 from edged.kit.supervise import supervise
@@ -44,6 +46,7 @@ from edged.wire.peer import Logs, Opening, Sync, Tunnel
 STORE = "store.db"
 READ = 64 << 10  # bytes asked of a stream at once
 FIRST_RETRY_S, LAST_RETRY_S = 0.5, 30.0
+VERSION_S = 2.0  # for the runtime to say its version: one that hangs must not hold up the node
 
 
 async def run(config: Config) -> int:
@@ -52,12 +55,13 @@ async def run(config: Config) -> int:
     log = Log(level=config.log.level, node=identity.name)
     clock = Clock(time.time)
     opened = open_store(config.state_dir / STORE, origin=identity.name, stamp=clock.stamp, executor=Worker())
-    async with opened as store, trio.open_nursery() as nursery:
-        clock.observe(store.latest_clock)
-        nursery.start_soon(_stop_on_signal, nursery.cancel_scope, log)
-        await _House(config, identity, store, clock, log).serve(nursery)
-        log.info(f"edged {__version__} is ready")
-        notify(READY, os.environ)
+    with alone(config.state_dir):
+        async with opened as store, trio.open_nursery() as nursery:
+            clock.observe(store.latest_clock)
+            nursery.start_soon(_stop_on_signal, nursery.cancel_scope, log)
+            await _House(config, identity, store, clock, log).serve(nursery)
+            log.info(f"edged {__version__} is ready")
+            notify(READY, os.environ)
     return 0
 
 
@@ -142,10 +146,9 @@ class _House:
 
     async def _control(self) -> Control:
         """Control, once the runtime was asked for its version: a part of the Node that describes this machine."""
-        try:
+        runtime = f"{self._driver.name}://"
+        with trio.move_on_after(VERSION_S), suppress(UnreachableError):
             runtime = await self._driver.version()
-        except UnreachableError:
-            runtime = f"{self._driver.name}://"
         facts = Facts(
             self._identity.name,
             str(uuid.uuid4()),
@@ -166,12 +169,16 @@ class _House:
         """What a container printed: from the runtime here, or over the link to its node."""
         if node == self._identity.name:
             return await self._logs.open(asked)
-        return _text(await self._hub.open_stream(node, asked))
+        text = _text(await self._hub.open_stream(node, asked))
+        await anext(text)
+        return text
 
 
 async def _text(stream: LinkStream) -> AsyncGenerator[bytes, None]:
+    """What comes on `stream`, after one empty piece: from there on closing this closes the stream, read or not."""
     async with stream:
         try:
+            yield b""
             while data := await stream.receive_some(READ):
                 yield bytes(data)
         except trio.BrokenResourceError:

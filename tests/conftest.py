@@ -9,12 +9,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from build import machine
 from build.image import busybox_archive
 from build.lab import Lab, possible
 from edged.identity.authority import Authority
 from edged.identity.bundle import join
+
+# A busy machine is slow, not wrong; and a run depends on no run before it, nor on a checkout that may be written.
+settings.register_profile("suite", deadline=None, database=None, print_blob=True)
+settings.load_profile("suite")
 
 
 @functools.cache

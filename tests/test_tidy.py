@@ -53,7 +53,7 @@ TESTED_ELSEWHERE = {
 
 def listed() -> list[str]:
     """The files of the project: tracked, or new and not ignored."""
-    argv = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    argv = ["git", "-c", "safe.directory=*", "ls-files", "--cached", "--others", "--exclude-standard"]
     found = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
     return [name for name in found if name and (ROOT / name).is_file()]
 

@@ -7,12 +7,11 @@ from edged.api.exchange import number
 from edged.api.status import conflict, invalid_option
 from edged.model import causes
 from edged.model.core import Pod
-from edged.model.deletion import marked
+from edged.model.deletion import MAX_GRACE_S, marked
 from edged.model.kinds import Row
 from edged.model.meta import JSON
 from edged.model.objects import Object, split, typed, whole
 
-MAX_GRACE_S = 365 * 86400
 ENDED = ("Succeeded", "Failed")
 BACKGROUND, ORPHAN = "Background", "Orphan"
 

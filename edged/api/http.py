@@ -1,7 +1,6 @@
 """HTTP/1.1 on a stream (RFC 9112), with h11: one client, request after request, every size and wait bounded."""
 
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
 from typing import cast
 from urllib.parse import parse_qsl
 
@@ -114,6 +113,14 @@ class Connection:
         return bytes(body)
 
     async def _send(self, method: str, answer: Answer) -> bool:
+        """Send an answer; whether another request may follow. A stream is closed, even if the client does not take the head."""
+        try:
+            return await self._send_open(method, answer)
+        finally:
+            if not isinstance(answer.body, bytes):
+                await answer.body.aclose()
+
+    async def _send_open(self, method: str, answer: Answer) -> bool:
         headers = [*answer.headers, ("Cache-Control", "no-cache, private")]
         if isinstance(answer.body, bytes):
             headers.append(("Content-Length", str(len(answer.body))))
@@ -131,7 +138,7 @@ class Connection:
     async def _stream_out(self, body: ByteStream) -> bool:
         """Send a stream while watching that the client is still there; whether it was sent to its end."""
         whole = False
-        async with aclosing(body), trio.open_nursery() as nursery:
+        async with trio.open_nursery() as nursery:
             nursery.start_soon(self._until_gone, nursery.cancel_scope)
             try:
                 async for piece in body:

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import trio
 
@@ -22,6 +23,13 @@ PRUNE_S = 300.0  # between two looks for old events
 UNSEEN_S = 40.0  # a node without a link for this long is said to be unknown (Kubernetes' node-monitor-grace-period)
 
 
+class _Away(NamedTuple):
+    """A node without a link: since when (trio's clock), and its Node's version then."""
+
+    since: float
+    rv: int
+
+
 class Control:
     """Runs this node's own Node, and, while it leads, the controllers and the scheduler of the group."""
 
@@ -30,7 +38,7 @@ class Control:
     ) -> None:
         self._store, self._membership, self._facts = store, membership, facts
         self._recorder, self._wall, self._log = recorder, wall, log
-        self._away_since: dict[str, float] = {}
+        self._away: dict[str, _Away] = {}
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Control until cancelled; started when this node's own Node is in the store."""
@@ -75,13 +83,19 @@ class Control:
         return done
 
     def _look_around(self) -> tuple[list[Object], list[Object]]:
-        """The nodes that are members now, and those that have not been for UNSEEN_S."""
+        """The nodes that are members now, and those that have not been for UNSEEN_S, nor were written in that time.
+
+        A node that contradicts what was said of it is linked to somebody else: the two may not answer each other at once.
+        """
         members, now = self._membership.members, trio.current_time()
         there = self._store.list("nodes")
         away = [obj for obj in there if obj.key.name not in members]
-        self._away_since = {obj.key.name: self._away_since.get(obj.key.name, now) for obj in away}
+        known, self._away = self._away, {}
+        for obj in away:
+            before = known.get(obj.key.name)
+            self._away[obj.key.name] = before if before is not None and before.rv == obj.rv else _Away(now, obj.rv)
         seen = [obj for obj in there if obj.key.name in members]
-        return seen, [obj for obj in away if now - self._away_since[obj.key.name] >= UNSEEN_S]
+        return seen, [obj for obj in away if now - self._away[obj.key.name].since >= UNSEEN_S]
 
     async def _apply(self, writes: Iterable[Write]) -> bool:
         """Write each on its own. What somebody else changed meanwhile is looked at again in the next round."""
@@ -99,7 +113,7 @@ class Control:
         """Seconds until a round is due without any change: something was refused, or a node is about to be unknown."""
         if not done:
             return RETRY_S
-        due = (since + UNSEEN_S - trio.current_time() for since in self._away_since.values())
+        due = (away.since + UNSEEN_S - trio.current_time() for away in self._away.values())
         return min((left for left in due if left > 0), default=float("inf"))
 
     async def _any(self, revision: int, linked: frozenset[str]) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import re
 import uuid
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -12,7 +13,9 @@ import msgspec
 from edged.model.apps import Deployment, DeploymentStatus
 from edged.model.core import Pod
 from edged.model.deletion import marked
+from edged.model.limits import MAX_REPLICAS
 from edged.model.meta import Condition
+from edged.model.names import SUBDOMAIN_MAX
 from edged.model.objects import Key, Object, dump, typed, whole
 from edged.model.times import format_time
 from edged.store.writes import Create, Delete, Put, PutStatus, Write
@@ -21,6 +24,7 @@ HASH_LABEL = "pod-template-hash"
 ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # no vowels, no digits that look like letters: as Kubernetes' own hashes
 HASH_LENGTH = 10
 ENDED = ("Succeeded", "Failed")
+_PERCENT = re.compile("[0-9]{1,9}", re.ASCII)
 
 
 class Owned(NamedTuple):
@@ -48,12 +52,13 @@ def reconcile(deployment: Object, pods: Iterable[Object], last_uid: Callable[[Ke
     """
     parsed = typed(deployment, Deployment)
     owned = [Owned(obj, pod) for obj in pods if controls(parsed.metadata.uid, pod := typed(obj, Pod))]
-    template = whole(deployment)["spec"]["template"]
+    template = whole(deployment).get("spec", {}).get("template", {})
     digest = template_hash(template)
     current = [each for each in owned if not each.going]
     fresh = [each for each in current if each.pod.metadata.labels.get(HASH_LABEL) == digest]
     stale = [each for each in current if each.pod.metadata.labels.get(HASH_LABEL) != digest]
-    wanted = [f"{parsed.metadata.name}-{digest}-{index}" for index in range(parsed.spec.replicas)]
+    count = min(parsed.spec.replicas, MAX_REPLICAS)
+    wanted = dict.fromkeys(_name(parsed.metadata.name, digest, index) for index in range(count))
 
     leaving = [each for each in fresh if each.pod.metadata.name not in wanted]
     leaving += _replaceable(parsed, current, stale)
@@ -97,6 +102,12 @@ def template_hash(template: dict[str, Any]) -> str:
     return "".join(letters)
 
 
+def _name(deployment: str, digest: str, index: int) -> str:
+    """A pod's name: a long one of the deployment is cut, so that every node takes the pod's."""
+    suffix = f"-{digest}-{index}"
+    return deployment[: SUBDOMAIN_MAX - len(suffix)].rstrip("-.") + suffix
+
+
 def _room(parsed: Deployment, current: list[Owned], stale: list[Owned]) -> int:
     """How many pods may be made now."""
     if parsed.spec.strategy.type == "Recreate":
@@ -123,9 +134,11 @@ def _surge_and_unavailable(parsed: Deployment) -> tuple[int, int]:
 
 
 def _number(value: int | str, of: int, rounded: Callable[[float], int]) -> int:
+    """A number of pods; none for a share that is no percentage, which only another version of edged takes."""
     if isinstance(value, int):
         return value
-    return rounded(int(value.removesuffix("%")) * of / 100)
+    percent = value.removesuffix("%")
+    return rounded(int(percent) * of / 100) if _PERCENT.fullmatch(percent) else 0
 
 
 def _end(each: Owned, now: float) -> Write:
@@ -145,7 +158,7 @@ def _make(
     now: float,
 ) -> Create:
     key = Key("pods", parsed.metadata.namespace, name)
-    uid = str(uuid.uuid5(uuid.UUID(parsed.metadata.uid), f"{name}/{last_uid(key) or ''}"))
+    uid = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{parsed.metadata.uid}/{name}/{last_uid(key) or ''}"))
     metadata = template.get("metadata", {})
     body = {
         "apiVersion": "v1",

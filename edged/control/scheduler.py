@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from edged.errors import InvalidError
 from edged.model import quantity
 from edged.model.core import Node, Pod
 from edged.model.meta import Condition
@@ -58,7 +59,7 @@ def _places(nodes: list[Node], pods: list[Pod]) -> dict[str, _Place]:
     for node in nodes:
         name = node.metadata.name
         there = [pod for pod in pods if pod.spec.node_name == name and pod.status.phase not in ENDED]
-        free = quantity.ceil(node.status.allocatable.get("memory", "0")) - sum(map(_request, there))
+        free = _bytes(node.status.allocatable.get("memory", "0")) - sum(map(_request, there))
         places[name] = _Place(node, free, len(there))
     return places
 
@@ -94,7 +95,15 @@ def _refusal(pod: Pod, place: _Place) -> str | None:
 
 def _asked(pod: Pod) -> int:
     """The memory that a pod requests, in bytes."""
-    return sum(quantity.ceil(str(each.resources.requests.get("memory", 0))) for each in pod.spec.containers)
+    return sum(_bytes(str(each.resources.requests.get("memory", 0))) for each in pod.spec.containers)
+
+
+def _bytes(text: str) -> int:
+    """An amount of memory; none for one that is no quantity, which only another version of edged takes."""
+    try:
+        return quantity.ceil(text)
+    except InvalidError:
+        return 0
 
 
 def _request(pod: Pod) -> int:

@@ -131,10 +131,13 @@ class Poller:
     async def _report(self) -> None:
         while True:
             now = trio.current_time()
-            status = self._twin.status(now, self._wall())
-            if status is None:
+            if self._twin.status(now, self._wall()) is None:
                 await self._to_report.wait(self._twin.report_deadline(now))
-                await trio.sleep(BATCH_S)
+                continue
+            await trio.sleep(BATCH_S)
+            now = trio.current_time()
+            status = self._twin.status(now, self._wall())
+            if status is None:  # it is again as it was
                 continue
             try:
                 await self._store.write(PutStatus(self._key, dump(status), uid=self._uid))

@@ -1,16 +1,36 @@
-"""Files that only their owner reads, replaced whole or not at all."""
+"""Files that only their owner reads, replaced whole or not at all; and a directory that only one process works in."""
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from edged.errors import StorageError
 
 PRIVATE_FILE = 0o600
 PRIVATE_DIR = 0o700
+LOCK = "lock"
 
 
 def private_dir(path: Path) -> Path:
     """Make `path` and its parents when missing; `path` itself is for its owner only. Returns `path`."""
     path.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
     return path
+
+
+@contextmanager
+def alone(directory: Path) -> Iterator[None]:
+    """Hold `directory` for this process, however it ends. StorageError when another process has it."""
+    descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StorageError(f"{directory}: another process works in it") from error
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write_private(path: Path, data: bytes, *, mode: int = PRIVATE_FILE) -> None:

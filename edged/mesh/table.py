@@ -8,6 +8,7 @@ from typing import NamedTuple
 from edged.mesh.addresses import NETWORK, is_service_address, twin
 from edged.model.core import Pod, Service, ServicePort
 
+PORTS = range(1, 1 << 16)  # what a peer that checks less may have stored beyond is not served
 HEADLESS = "None"  # the clusterIP of a service that has no address: its name resolves to its pods
 
 
@@ -94,7 +95,8 @@ def build(services: Iterable[Service], pods: Iterable[Pod], node: str, loopback:
 def _entry(service: Service, name: Name, address: str, pods: Iterable[Pod]) -> Entry:
     selector = service.spec.selector.items()
     chosen = [pod for pod in pods if selector and selector <= pod.metadata.labels.items()]
-    ports = {port.port: _endpoints(port, chosen) for port in service.spec.ports if port.protocol == "TCP"}
+    served = [port for port in service.spec.ports if port.protocol == "TCP" and port.port in PORTS]
+    ports = {port.port: _endpoints(port, chosen) for port in served}
     hosts = tuple(sorted({pod.status.pod_ip for pod in chosen}))
     return Entry(name, address, service.spec.cluster_ip == HEADLESS, ports, hosts)
 
@@ -109,8 +111,8 @@ def _endpoints(port: ServicePort, pods: Iterable[Pod]) -> tuple[Endpoint, ...]:
 def _target(port: ServicePort, pod: Pod) -> int | None:
     wanted = port.target_port or port.port
     if isinstance(wanted, int):
-        return wanted
-    ports = (each for container in pod.spec.containers for each in container.ports)
+        return wanted if wanted in PORTS else None
+    ports = (each for container in pod.spec.containers for each in container.ports if each.container_port in PORTS)
     return next((each.container_port for each in ports if each.name == wanted and each.protocol == port.protocol), None)
 
 

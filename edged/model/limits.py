@@ -6,6 +6,7 @@ from typing import Any
 MAX_BODY = 3 * 1024 * 1024  # bytes of a request body: Kubernetes' own limit
 MAX_DEPTH = 64  # maps and lists inside each other: twice what the deepest field of a pod needs
 MAX_NODES = 50_000  # values in a body: as many as parse as YAML and are checked in 100 ms; a large pod has 1,000
+MAX_REPLICAS = 10_000  # pods of one workload: a group of 100 nodes runs 110 each
 MAX_CAUSES = 32  # things wrong that one answer lists: enough to repair a manifest
 
 

@@ -39,9 +39,16 @@ class Object(NamedTuple):
 
 
 def typed(obj: Object, kind: type[K]) -> K:
-    """The object as its struct: the fields that edged acts on. Stored bodies were checked at the door."""
+    """The object as its struct: the fields that edged acts on. Stored bodies were checked at the door.
+
+    What the object is called is its key, whatever the body says: a peer may have stored another name there.
+    """
     parsed = msgspec.json.decode(obj.body, type=kind)
-    changes: dict[str, Any] = {"metadata": msgspec.structs.replace(parsed.metadata, resource_version=str(obj.rv), uid=obj.uid)}
+    _, namespace, name = obj.key
+    metadata = msgspec.structs.replace(
+        parsed.metadata, name=name, namespace=namespace, resource_version=str(obj.rv), uid=obj.uid
+    )
+    changes: dict[str, Any] = {"metadata": metadata}
     field = next((field for field in msgspec.structs.fields(kind) if field.name == "status"), None)
     if obj.status is not None and field is not None:
         changes["status"] = msgspec.json.decode(obj.status, type=field.type)

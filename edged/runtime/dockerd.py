@@ -4,6 +4,7 @@ The SDK's streams cannot be ended without its private parts, and each would hold
 when a `Dockerd` is made: a node without Docker does not pay for it.
 """
 
+import socket
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from functools import partial
@@ -62,8 +63,7 @@ class Dockerd:
         """
         async with self._connecting:
             if self._client is None:
-                connect = partial(self.sdk.APIClient, f"unix://{self._socket}", version="auto", timeout=TIMEOUT_S)
-                self._client = await self._thread(connect, self._calls)
+                self._client = await self._thread(self._connect, self._calls)
             client = self._client
         return await self._thread(partial(function, client), self._pulls if long else self._calls)
 
@@ -89,6 +89,13 @@ class Dockerd:
         if self._client is not None:
             self._client.close()
         self._client = None
+
+    def _connect(self) -> "APIClient":
+        # The SDK leaves the socket of a failed try to the garbage collector: ask it only when somebody listens.
+        with socket.socket(socket.AF_UNIX) as listened:
+            listened.settimeout(TIMEOUT_S)
+            listened.connect(self._socket)
+        return self.sdk.APIClient(f"unix://{self._socket}", version="auto", timeout=TIMEOUT_S)
 
     async def _thread(self, function: Callable[[], T], limiter: trio.CapacityLimiter) -> T:
         try:

@@ -5,7 +5,7 @@ from contextlib import aclosing
 
 import trio
 
-from edged.errors import EdgedError, InvalidError, NotFoundError, UnreachableError
+from edged.errors import EdgedError, InvalidError, NotFoundError
 from edged.model.core import Pod
 from edged.model.objects import key, typed
 from edged.runtime.driver import Driver, LogOptions, Observed
@@ -14,6 +14,7 @@ from edged.store.store import Store
 from edged.wire.codec import framed
 from edged.wire.peer import ANSWER, Logs, Opened, Refused
 
+LATEST = 1 << 40  # seconds since 1970 that a log may be asked from: whatever comes later is no time
 READ_BYTES = 1024  # nothing is expected from who reads a log but the end
 
 
@@ -34,6 +35,8 @@ class ContainerLogs:
         container = self._container(pod, asked)
         seen = [one for one in await self._driver.containers(pod.metadata.uid) if one.identity.container == container]
         chosen = _previous(pod, container, seen) if asked.previous else _current(pod, container, seen)
+        if not 0 <= asked.since <= LATEST:
+            raise InvalidError(f"since {asked.since}: expected seconds since 1970")
         options = LogOptions(follow=asked.follow, tail=asked.tail, since=asked.since, timestamps=asked.timestamps)
         return _limited(self._driver.logs(chosen.id, options), asked.limit)
 
@@ -52,7 +55,7 @@ class ContainerLogs:
                     async for chunk in text:
                         await stream.send_all(chunk)
                     await stream.send_eof()
-                except (trio.BrokenResourceError, NotFoundError, UnreachableError):
+                except (trio.BrokenResourceError, EdgedError):
                     pass  # the peer is gone, or the container or its runtime: that is the end of the text
                 nursery.cancel_scope.cancel()
 

@@ -169,9 +169,13 @@ class ProcessDriver:
     async def start(self, container: str) -> None:
         """Leave a shim behind that runs it. A command that cannot be run is an ended container with reason StartError."""
         path = self._path(container)
-        result = await trio.run_process(
-            [*shim_command(), str(path)], env={}, capture_stdout=True, capture_stderr=True, check=False, start_new_session=True
-        )
+        try:
+            command = [*shim_command(), str(path)]
+            result = await trio.run_process(
+                command, env={}, capture_stdout=True, capture_stderr=True, check=False, start_new_session=True
+            )
+        except OSError as error:  # no memory, or no process more
+            raise UnreachableError(f"the shim of a process did not start: {error.strerror}") from error
         self._started.set()
         if result.returncode != 0 and not (path / "run.json").exists():
             text = result.stderr.decode(errors="replace").strip().rpartition("\n")[2]
@@ -201,9 +205,12 @@ class ProcessDriver:
             seen = self._observe(path)
             return seen is not None and seen.state != "exited"
 
-        async with contextlib.aclosing(read_log(path, options, running)) as chunks:
-            async for chunk in chunks:
-                yield chunk
+        try:
+            async with contextlib.aclosing(read_log(path, options, running)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        except OSError as error:
+            raise StorageError(f"{path}: {error.strerror}") from error
 
     async def watch(self, changed: Callable[[str | None], None]) -> NoReturn:
         """Wait for the end of every process; a start is one more to wait for.
@@ -286,18 +293,21 @@ class ProcessDriver:
         if end is None:
             text = "it ended while nobody watched: its exit code is unknown"
             end = Exit(LOST_EXIT_CODE, self._clock(), LOST_REASON, text)
-            write_private(path / "exit.json", msgspec.json.encode(end))
+            try:
+                write_private(path / "exit.json", msgspec.json.encode(end))
+            except OSError as error:
+                raise StorageError(f"{path}: {error.strerror}") from error
         return end
 
     def _make(self, name: str, made: bytes) -> None:
         new = self._directory / f"{name}.new"
         shutil.rmtree(new, ignore_errors=True)
-        private_dir(new)
-        write_private(new / "made.json", made)
         try:
+            private_dir(new)
+            write_private(new / "made.json", made)
             new.rename(self._directory / name)
         except OSError as error:
-            shutil.rmtree(new)
+            shutil.rmtree(new, ignore_errors=True)
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
                 raise AlreadyExistsError(f"container {name} is there already") from error
             raise StorageError(f"{self._directory}: {error.strerror}") from error
@@ -329,9 +339,11 @@ def _remove(path: Path) -> None:
     shutil.rmtree(gone, ignore_errors=True)
     try:
         path.rename(gone)
+        shutil.rmtree(gone)
     except FileNotFoundError:
         return
-    shutil.rmtree(gone)
+    except OSError as error:
+        raise StorageError(f"{path}: {error.strerror}") from error
 
 
 def _pod_part(uid: str) -> str:

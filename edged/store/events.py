@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable
 
-from edged.errors import AlreadyExistsError, ConflictError, NotFoundError, StorageError
+from edged.errors import AlreadyExistsError, ConflictError, InvalidError, NotFoundError, StorageError
 from edged.kit.log import Log
 from edged.model.core import Event, EventSource, ObjectReference
 from edged.model.kinds import BY_RESOURCE
@@ -32,11 +32,12 @@ class Recorder:
         now = self._wall()
         message = message[:MAX_MESSAGE]
         digest = hashlib.sha256("\0".join((about.uid, self._component, self._node, reason, message)).encode()).hexdigest()[:16]
-        there = self._store.get(key(Event, name := f"{about.key.name[:200]}.{digest}", namespace := _namespace(about)))
+        name, namespace = f"{about.key.name[:200].rstrip('-.')}.{digest}", _namespace(about)
+        there = self._store.get(key(Event, name, namespace))
         try:
             if there is None:
                 await self._store.write(self._new(about, Key("events", namespace, name), (type_, reason, message), now))
-            elif now - parse_time(typed(there, Event).last_timestamp or "1970-01-01T00:00:00Z") >= REPEAT_S:
+            elif now - _last(typed(there, Event)) >= REPEAT_S:
                 await self._store.write(Put(there.key, _again(there, now)))
         except (AlreadyExistsError, NotFoundError, ConflictError):
             return  # somebody wrote or removed the same event meanwhile
@@ -50,7 +51,7 @@ class Recorder:
         for obj in self._store.list("events"):
             event = typed(obj, Event)
             if event.reporting_instance == self._node:
-                own.append((parse_time(event.last_timestamp or "1970-01-01T00:00:00Z"), obj.key))
+                own.append((_last(event), obj.key))
         own.sort(reverse=True)
         gone = [key for number, (at, key) in enumerate(own) if number >= MAX_OWN or now - at > KEEP_S]
         for each in gone:
@@ -82,6 +83,14 @@ class Recorder:
             reporting_instance=self._node,
         )
         return Create(event_key, uid, dump(event))
+
+
+def _last(event: Event) -> float:
+    """When it was seen last, in seconds since 1970; long ago when it does not say so readably."""
+    try:
+        return parse_time(event.last_timestamp or "")
+    except InvalidError:
+        return 0.0
 
 
 def _namespace(about: Object) -> str:

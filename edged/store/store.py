@@ -105,7 +105,7 @@ class Store:
         """Apply `writes` as one transaction; the objects as they are then (a deleted one as it was).
 
         It is on disk when this returns. NotFoundError, AlreadyExistsError, ConflictError or StorageError: none of it is.
-        A caller that is cancelled while it waits does not know which.
+        A caller that is cancelled while it waits does not know which; what was not begun by then never is.
         """
         stamp = self._stamp()
         return await self._ask(lambda transaction: transaction.write(writes, stamp))
@@ -124,7 +124,12 @@ class Store:
             request = _Request(apply)
             self._waiting.append(request)
             self._asked.set()
-            await request.done.wait()
+            try:
+                await request.done.wait()
+            except trio.Cancelled:
+                if request in self._waiting:  # else callers that give up could fill the queue beyond its limit
+                    self._waiting.remove(request)
+                raise
         if request.error is not None:
             raise request.error
         return request.objects

@@ -64,9 +64,10 @@ class Replicator:
                 await self._membership.changed(linked)
             try:
                 stream = await self._open_stream(peer, Sync(VERSION))
-                backoff.reset()
-                await self._replicate(peer, stream)
-                reason = "the stream ended"
+                refusal = await self._replicate(peer, stream)
+                if not refusal:
+                    backoff.reset()
+                reason = refusal or "the stream ended"
             except (UnreachableError, DeniedError) as error:
                 reason = str(error)
             delay = backoff.next()
@@ -82,9 +83,9 @@ class Replicator:
         await stream.send_all(framed(ANSWER.encode(Opened())))
         await self._replicate(peer, stream)
 
-    async def _replicate(self, peer: str, stream: trio.abc.HalfCloseableStream) -> None:
-        """Both directions until the stream ends; a broken stream is an ordinary end."""
-        session = Session(self._clock)
+    async def _replicate(self, peer: str, stream: trio.abc.HalfCloseableStream) -> str:
+        """Both directions until the stream ends; a broken stream is an ordinary end. Returns why words were refused, or ""."""
+        session, reason = Session(self._clock), ""
         async with stream:
             try:
                 async with trio.open_nursery() as nursery:
@@ -99,6 +100,7 @@ class Replicator:
                 self._log.warning(f"replication with {peer} ends: {reason}")
                 with trio.move_on_after(GOODBYE_S, shield=True):
                     await _say(stream, Refused(reason))
+        return reason
 
     async def _send(self, session: Session, stream: trio.abc.HalfCloseableStream, learned: trio.Event) -> None:
         await _say(stream, session.hello(self._store.held()))

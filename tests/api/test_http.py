@@ -1,3 +1,4 @@
+import io
 import json
 from contextlib import aclosing
 from random import Random
@@ -5,8 +6,11 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from edged.api import door, http
+from edged.api.exchange import Answer
+from edged.kit.log import Log
 from edged.model.limits import MAX_BODY
 
 HEALTH = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
@@ -195,3 +199,24 @@ async def test_mangled_requests_crash_nothing(served: Any, client: Any, seed: in
         codes = {line.split(b" ")[1] for line in answer.split(b"\r\n") if line.startswith(b"HTTP/1.1 ")}
         assert not {code for code in codes if code.startswith(b"5") and code != b"501"}, (seed, data)
     assert (await client("GET", "/healthz")).status == 200
+
+
+async def test_a_stream_is_closed_when_the_client_left_before_the_head() -> None:
+    near, far = trio.testing.memory_stream_pair()
+    closed = trio.Event()
+
+    class Body:
+        def __aiter__(self) -> Any:
+            raise AssertionError("nobody is left to read")
+
+        async def aclose(self) -> None:
+            await trio.lowlevel.checkpoint()
+            closed.set()
+
+    async def handle(_: object) -> Answer:
+        await near.aclose()
+        return Answer(200, [], Body())
+
+    await near.send_all(HEALTH)
+    await http.Connection(far, None, handle, trio.CapacityLimiter(1), Log(stream=io.StringIO())).serve()
+    assert closed.is_set()

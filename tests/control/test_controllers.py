@@ -125,3 +125,16 @@ async def test_a_node_without_a_link_becomes_unknown_and_says_itself_when_it_is_
         await trio.sleep(10 * UNSEEN_S)
         assert ready("gw-b") == "True"
         nursery.cancel_scope.cancel()
+
+
+async def test_two_nodes_that_see_another_one_differently_do_not_argue(
+    store: Store, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(control(store, "gw-c", Links("gw-b")).run)  # it leads nobody, and says that it is there
+        await nursery.start(control(store, "gw-a", Links()).run)  # it leads, and has no link to gw-c
+        await trio.sleep(UNSEEN_S / 2)
+        before = store.revision
+        await trio.sleep(10 * UNSEEN_S)
+        assert 0 < store.revision - before <= 2 * 10
+        nursery.cancel_scope.cancel()

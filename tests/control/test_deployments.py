@@ -5,6 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edged.control.deployments import HASH_LABEL, orphans, reconcile, template_hash
+from edged.model import names
+from edged.model.limits import MAX_REPLICAS
 from edged.model.objects import Key, Object, dump
 from edged.store.writes import Create, Delete, Put, PutStatus
 
@@ -209,3 +211,23 @@ def test_a_pod_that_never_ran_is_removed_at_once() -> None:
     del body["spec"]["nodeName"]
     [end] = orphans([pod._replace(body=dump(body))], set(), NOW)
     assert isinstance(end, Delete)
+
+
+def test_a_long_name_is_cut_for_the_pods() -> None:
+    key = Key("deployments.apps", "default", "a" * 240 + "." + "b" * 12)
+    made = [write for write in reconcile(deployment(12)._replace(key=key), [], {}.get, NOW) if isinstance(write, Create)]
+    assert len({write.key.name for write in made}) == 12
+    assert all(names.subdomain(write.key.name) is None for write in made)
+
+
+def test_values_that_only_another_version_takes_are_harmless() -> None:
+    strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "some", "maxUnavailable": "%"}}
+    world = World(deployment(strategy=strategy))
+    world.step()
+    assert len(world.pods) == 2
+    no_uuid = deployment()._replace(uid="no-uuid")
+    [one, other] = [{write.uid for write in reconcile(no_uuid, [], {}.get, NOW) if isinstance(write, Create)} for _ in range(2)]
+    assert one == other
+    assert len(one) == 2
+    many = reconcile(deployment(2**31 - 1), [], {}.get, NOW)
+    assert len([write for write in many if isinstance(write, Create)]) == MAX_REPLICAS

@@ -81,3 +81,10 @@ def test_a_pod_that_fits_nowhere_says_why_once(place: Object, wish: Object, why:
 
 def test_without_any_node() -> None:
     assert schedule([pod("a")], [], NOW)[0].message == "0/0 nodes are available."
+
+
+def test_an_amount_that_is_none_counts_as_none() -> None:
+    there = [node("gw-a", "lots"), node("gw-b", "1Gi")]
+    assert [bound(each) for each in schedule([pod("a", "much")], there, NOW)] == ["gw-b"]
+    [decision] = schedule([pod("a", "1Mi")], there[:1], NOW)
+    assert decision.reason == "FailedScheduling"

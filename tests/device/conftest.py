@@ -15,7 +15,6 @@ from typing import Any
 import msgspec
 import pytest
 import trio
-from hypothesis import settings
 
 from edged.device.worker import Devices
 from edged.kit.executor import Inline
@@ -26,8 +25,6 @@ from edged.store.store import Store, open_store
 from edged.store.writes import Create, Put
 
 ROOT = Path(__file__).parents[2]
-settings.register_profile("unhurried", deadline=None)  # a busy machine is slow, not wrong
-settings.load_profile("unhurried")
 PATIENCE_S = 30.0
 
 MODEL: dict[str, Any] = {

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from edged.kit.files import private_dir, write_private
+from edged.errors import StorageError
+from edged.kit.files import alone, private_dir, write_private
 
 
 def test_a_file_is_private_and_replaced_whole(tmp_path: Path) -> None:
@@ -24,3 +25,11 @@ def test_what_was_there_stays_when_it_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"key\.new"):
         write_private(path, b"two")
     assert path.read_bytes() == b"one"
+
+
+def test_a_directory_for_one(tmp_path: Path) -> None:
+    for _ in range(2):
+        with alone(tmp_path), pytest.raises(StorageError, match="another process works in it"), alone(tmp_path):
+            pass
+    with pytest.raises(BlockingIOError), alone(tmp_path):  # of what is done there: not of the lock
+        raise BlockingIOError

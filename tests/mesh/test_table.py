@@ -111,3 +111,10 @@ def test_of_two_services_with_one_address_the_older_keeps_it(make_service: Make)
     assert table.entries[Name("default", "aaa")].address == ""
     assert table.conflicts == ("service default/aaa has the address 9.251.1.2 of default/zzz: create it again to get another",)
     assert table == build([old, young], [], "gw-a")
+
+
+@pytest.mark.parametrize("port", [0, -1, 65536, 2**31 - 1])
+def test_what_is_no_port_is_not_served(make_service: Make, make_pod: MakePod, port: int) -> None:
+    made = make_service(ports=(ServicePort(port, target_port=80), ServicePort(80, target_port=port or 65536), ServicePort(81)))
+    [entry] = build([made], [make_pod()], "gw-a").entries.values()
+    assert {number: [each.port for each in ends] for number, ends in entry.ports.items()} == {80: [], 81: [81]}

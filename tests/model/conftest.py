@@ -3,7 +3,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import settings
 
 from edged.model import schema
 from edged.model.defaults import default
@@ -12,9 +11,6 @@ from edged.model.meta import Kind
 from edged.model.validate import validate, validate_update
 
 JSON = dict[str, Any]
-
-settings.register_profile("unhurried", deadline=None)  # a busy machine is slow, not wrong
-settings.load_profile("unhurried")
 
 
 def _parsed(value: JSON) -> tuple[Kind, Row]:

@@ -51,3 +51,8 @@ def test_the_typed_struct(pod: JSON, service: JSON) -> None:
 
 def test_compact_json_in_its_order() -> None:
     assert dump({"b": 1, "a": [None, "ä"]}) == '{"b":1,"a":[null,"ä"]}'.encode()
+
+
+def test_an_object_is_called_by_its_key(pod: JSON) -> None:
+    obj = stored(pod, Pod)._replace(key=Key("pods", "prod", "other"))
+    assert (typed(obj, Pod).metadata.namespace, typed(obj, Pod).metadata.name) == ("prod", "other")

@@ -159,7 +159,6 @@ async def test_always_falls_back_to_the_image_that_is_here(docker_kit: Any, clie
         client.remove_image("127.0.0.1:1/edged-test:here")
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")  # the SDK drops a socket that cannot connect without closing it
 async def test_a_runtime_that_is_away() -> None:
     driver = DockerDriver("gw-a", socket="/nonexistent/docker.sock")
     with pytest.raises(UnreachableError):

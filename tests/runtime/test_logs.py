@@ -1,6 +1,7 @@
 """Logs as a person and a peer ask for them, of real host processes."""
 
 import json
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
@@ -9,9 +10,10 @@ import pytest
 import trio
 import trio.testing
 
-from edged.errors import InvalidError, NotFoundError
+from edged.errors import ConflictError, InvalidError, NotFoundError
 from edged.model.core import Pod
 from edged.model.objects import key
+from edged.runtime.driver import LogOptions
 from edged.runtime.logs import ContainerLogs
 from edged.store.store import Store
 from edged.store.writes import Create, PutStatus
@@ -163,3 +165,29 @@ async def test_a_peer_that_has_enough_ends_a_followed_log(place: Any, leave: str
             nursery.start_soon(place.logs.serve, "gw-b", msgspec.structs.replace(ASKED, follow=True), theirs)
             assert (await answered(ours))[0] == Opened()
             await getattr(ours, leave)()
+
+
+@pytest.mark.parametrize("since", [float("nan"), float("inf"), -1.0, 1e300])
+async def test_a_time_that_is_none_is_refused(place: Any, since: float) -> None:
+    await place.pod()
+    await place.ran("echo first")
+    with pytest.raises(InvalidError, match="expected seconds since 1970"):
+        await place.text(since=since)
+
+
+async def test_a_runtime_that_refuses_in_the_middle_ends_the_text_and_nothing_else(
+    place: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refusing(container: str, options: LogOptions) -> AsyncGenerator[bytes, None]:
+        yield b"a"
+        raise ConflictError("docker: can not get logs from container which is dead or marked for removal")
+
+    await place.pod()
+    await place.ran("echo first")
+    monkeypatch.setattr(place.driver, "logs", refusing)
+    near, far = trio.testing.memory_stream_pair()
+    await place.logs.serve("gw-b", ASKED, far)
+    frames = Frames()
+    frames.feed(b"".join([bytes(data) async for data in near]))
+    assert isinstance(ANSWER.decode(frames.next() or b""), Opened)
+    assert frames.rest() == b"a"

@@ -1,5 +1,6 @@
 """What host processes have of their own, beyond the contract of test_driver.py."""
 
+import errno
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edged.errors import InvalidError, StorageError
+from edged.errors import InvalidError, StorageError, UnreachableError
 from edged.runtime.driver import LogOptions
 from edged.runtime.process import ProcessDriver, Run, shim_command
 from edged.runtime.shim import boot_id, start_ticks
@@ -217,3 +218,32 @@ def test_the_packed_binary_is_its_own_shim(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_made_record_keeps_the_identity(process_kit: Any) -> None:
     spec = process_kit.spec("true")
     assert msgspec.json.decode(msgspec.json.encode(spec), type=type(spec)) == spec
+
+
+async def test_a_full_disk_is_declared(process_kit: Any, processes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    driver = process_kit.driver()
+    one = await process_kit.run(driver, process_kit.spec("sleep 60"))
+    run = msgspec.json.decode((processes / one.id / "run.json").read_bytes(), type=Run)
+    os.kill(run.shim_pid, signal.SIGKILL)
+    os.killpg(run.pid, signal.SIGKILL)
+    with trio.fail_after(30):
+        while run.process_alive() or run.shim_alive():  # noqa: ASYNC110 - nothing else tells
+            await trio.sleep(0.01)
+    monkeypatch.setattr("edged.runtime.process.write_private", full)
+    with pytest.raises(StorageError, match="No space left"):  # nobody saw its end: that is to be written down
+        await driver.containers()
+    with pytest.raises(StorageError, match="No space left"):
+        await driver.create(process_kit.spec("true"))
+    monkeypatch.undo()
+    assert [seen.state for seen in await driver.containers()] == ["exited"]
+
+
+async def test_no_process_more_is_an_outage(process_kit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = process_kit.driver()
+    made = await driver.create(process_kit.spec("true"))
+    monkeypatch.setattr("edged.runtime.process.shim_command", lambda: ("/nonexistent/python",))
+    with pytest.raises(UnreachableError, match="the shim of a process did not start: No such file"):
+        await driver.start(made)

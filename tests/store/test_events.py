@@ -2,11 +2,12 @@ import io
 from typing import Any
 
 from edged.kit.log import Log
+from edged.model import names
 from edged.model.core import Event
 from edged.model.objects import Key, Object, dump, typed
 from edged.store.events import KEEP_S, MAX_OWN, NORMAL, REPEAT_S, WARNING, Recorder
 from edged.store.store import Store
-from edged.store.writes import Create
+from edged.store.writes import Create, Put
 
 POD = Key("pods", "default", "web-0")
 
@@ -65,3 +66,19 @@ async def test_there_are_never_many(store: Store) -> None:
     left = events(store)
     assert len(left) == MAX_OWN
     assert "number 0" not in {event.message for event in left}
+
+
+async def test_names_are_names_and_times_may_be_no_times(store: Store) -> None:
+    made, _, about = await recorder(store)
+    long = about._replace(key=POD._replace(name="a" * 199 + "." + "b" * 50))
+    await made.record(long, NORMAL, "Long", "long")
+    [obj] = store.list("events")
+    assert names.subdomain(obj.key.name) is None
+    body = obj.body.replace(b"2023-11-14T22:13:20Z", b"yesterday")
+    assert body != obj.body
+    await store.write(Put(obj.key, body))
+    await made.record(long, NORMAL, "Long", "long")
+    assert [event.count for event in events(store)] == [2]
+    await store.write(Put(obj.key, body))
+    await made.prune()
+    assert events(store) == []

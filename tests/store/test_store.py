@@ -5,10 +5,12 @@ import textwrap
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
 import trio
+import trio.testing
 
 from edged.errors import AlreadyExistsError, ConflictError, ExpiredError, NotFoundError, StorageError
 from edged.kit.executor import Inline, Worker
@@ -255,3 +257,29 @@ async def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
         there = {obj.key.name for obj in store.list("pods")}
     assert len(acknowledged) >= 200
     assert acknowledged <= there
+
+
+async def test_who_gives_up_before_its_turn_writes_nothing(tmp_path: Path) -> None:
+    gate = trio.Event()
+
+    class Slow(Worker):
+        async def run(self, function: Any) -> Any:
+            if commits:
+                await gate.wait()
+            return await super().run(function)
+
+    commits: list[None] = []
+    numbers = count(1)
+    async with open_store(tmp_path / "s.db", origin="gw-a", stamp=lambda: next(numbers), executor=Slow()) as store:
+        commits.append(None)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(store.write, Create(POD, "u1", b"{}"))
+            await trio.testing.wait_all_tasks_blocked()
+            async with trio.open_nursery() as impatient:
+                for number in range(1, 5):
+                    impatient.start_soon(store.write, Create(POD._replace(name=f"web-{number}"), f"u{number}", b"{}"))
+                await trio.testing.wait_all_tasks_blocked()
+                impatient.cancel_scope.cancel()
+            gate.set()
+        await store.write(Create(POD._replace(name="after"), "after", b"{}"))
+        assert [obj.key.name for obj in store.list("pods")] == ["after", "web-0"]

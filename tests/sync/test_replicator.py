@@ -1,6 +1,7 @@
 """The shell by itself, against a hand-written peer; `tests/sim` has it among whole groups."""
 
 import io
+import itertools
 from collections.abc import AsyncIterator
 from itertools import count
 from random import Random
@@ -111,3 +112,29 @@ async def test_an_unknown_version_is_refused_with_a_reason(store: Store) -> None
     await replicator(store, io.StringIO()).serve("gw-a", Sync(99), far)
     answer = ANSWER.decode(await next_frame(near, Frames()))
     assert answer == Refused("replication version 99 is not spoken here, version 1 is")
+
+
+async def test_a_peer_that_refuses_is_left_alone_for_longer_and_longer(
+    store: Store, autojump_clock: trio.testing.MockClock
+) -> None:
+    opened: list[float] = []
+
+    async def refusing(peer: str, opening: Sync) -> trio.abc.HalfCloseableStream:
+        opened.append(trio.current_time())
+        near, far = trio.testing.memory_stream_pair()
+        await far.send_all(framed(wire.SYNC.encode(wire.Refused("no"))))
+        return near
+
+    async def never(before: frozenset[str]) -> frozenset[str]:
+        await trio.sleep_forever()
+        return before
+
+    membership = Membership("gw-a", lambda: frozenset({"gw-b"}), never)
+    log = Log(stream=io.StringIO())
+    made = Replicator(store, Clock(lambda: 1000.0), membership, refusing, backoff=lambda: Backoff(1, 30, Random(1)), log=log)
+    with trio.move_on_after(600):
+        await made.run()
+    waits = [later - sooner for sooner, later in itertools.pairwise(opened)]
+    assert waits[0] <= 1
+    assert waits[-1] >= 15
+    assert made.refused == len(opened)

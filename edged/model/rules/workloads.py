@@ -9,6 +9,7 @@ from edged.errors import Cause
 from edged.model import causes, selectors
 from edged.model.apps import Deployment, DeploymentSpec, RollingUpdate
 from edged.model.core import IntOrString
+from edged.model.limits import MAX_REPLICAS
 from edged.model.meta import LabelSelector
 from edged.model.rules.metadata import IMMUTABLE, NOT_NEGATIVE, selector, tags
 from edged.model.rules.pods import pod_spec
@@ -25,6 +26,8 @@ def deployment(parsed: Deployment) -> Iterator[Cause]:
     spec = parsed.spec
     if spec.replicas < 0:
         yield causes.invalid("spec.replicas", spec.replicas, NOT_NEGATIVE)
+    if spec.replicas > MAX_REPLICAS:
+        yield causes.invalid("spec.replicas", spec.replicas, f"must be less than or equal to {MAX_REPLICAS}")
     wrong = [*selector(spec.selector, "spec.selector"), *tags(spec.template.metadata, "spec.template.metadata")]
     yield from wrong
     if not wrong:

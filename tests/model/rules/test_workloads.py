@@ -13,6 +13,7 @@ Put = Callable[[JSON, str, Any], JSON]
     ("path", "value", "says"),
     [
         ("replicas", -1, "spec.replicas: Invalid value: -1: must be greater than or equal to 0"),
+        ("replicas", 10_001, "spec.replicas: Invalid value: 10001: must be less than or equal to 10000"),
         ("selector", {}, "spec.selector: Invalid value: {}: empty selector is invalid for deployment"),
         (
             "selector",

@@ -1,0 +1,11 @@
+import subprocess
+import sys
+
+UNNEEDED = {"asyncio", "docker", "http.client", "jsonpatch", "prometheus_client", "pymodbus", "rich", "yaml"}
+
+
+def test_the_daemon_loads_no_module_before_somebody_needs_it() -> None:
+    program = "import sys, edged.daemon; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert "qh3.quic.connection" in loaded
+    assert not UNNEEDED & set(loaded)
