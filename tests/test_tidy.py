@@ -47,7 +47,6 @@ TESTED_ELSEWHERE = {
     "build/frozen.py": "tests/e2e/test_quickstart.py",  # it runs in the packed binary only
     "build/lab.py": "tests/lab/test_lab.py",
     "edged/__main__.py": "tests/cli/test_main.py",
-    "edged/daemon.py": "tests/e2e/test_quickstart.py",  # it is the whole: whatever can go wrong there goes wrong here
 }
 
 

@@ -12,11 +12,14 @@ QUIC sees one constant address: where its datagrams go is the path layer's busin
 import math
 from dataclasses import dataclass, field
 
+from qh3.quic import events
+from qh3.quic.configuration import QuicConfiguration
+from qh3.quic.connection import QuicConnection, QuicConnectionError
+
 from edged.errors import DeniedError, ProtocolError, UnreachableError
 from edged.hub.dialogue import Dialler, Doorkeeper
 from edged.hub.packets import CONNECTION_ID
 from edged.hub.probe import PING_SIZE
-from edged.hub.quic import QuicConfiguration, QuicConnection, QuicConnectionError, events
 from edged.identity.node import Identity
 from edged.wire.codec import Frames, framed
 from edged.wire.peer import ALPN, CONTROL, MAX_CONTROL, STREAM_WINDOW, Candidates, Control, Credit

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import NamedTuple, TypeGuard
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from edged.errors import AlreadyExistsError, InvalidError
@@ -73,7 +73,7 @@ def check(bundle: Bundle) -> Subject:
         raise InvalidError("the bundle's key is not the one its certificate names")
     try:
         certificate.verify_directly_issued_by(load_certificate(bundle.authority))
-    except (InvalidSignature, ValueError, TypeError) as error:
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError) as error:
         raise InvalidError("the bundle's certificate is not of its authority") from error
     return subject_of(certificate)
 

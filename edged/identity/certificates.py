@@ -56,7 +56,7 @@ def subject_of(certificate: x509.Certificate) -> Subject:
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         uris = names.get_values_for_type(x509.UniformResourceIdentifier)
-    except (x509.ExtensionNotFound, ValueError) as error:
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError) as error:
         raise InvalidError(f"the certificate has no SPIFFE URI: {error}") from error
     match = _URI.fullmatch(uris[0]) if len(uris) == 1 else None
     if match is None:
@@ -91,13 +91,14 @@ def load_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
 
 
 def load_certificate(data: bytes) -> x509.Certificate:
-    """A certificate from PEM or DER; InvalidError when it is neither."""
+    """A certificate from PEM or DER, of a key that can be used; InvalidError when it is neither."""
+    load = x509.load_pem_x509_certificate if data.startswith(b"-----BEGIN") else x509.load_der_x509_certificate
     try:
-        if data.startswith(b"-----BEGIN"):
-            return x509.load_pem_x509_certificate(data)
-        return x509.load_der_x509_certificate(data)
-    except (ValueError, x509.InvalidVersion) as error:
+        certificate = load(data)
+        certificate.public_key()
+    except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm) as error:
         raise InvalidError(f"not an X.509 certificate: {error}") from error
+    return certificate
 
 
 def pem(certificate: x509.Certificate) -> bytes:

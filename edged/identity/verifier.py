@@ -3,7 +3,7 @@
 import datetime
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -42,7 +42,7 @@ class Verifier:
             certificate = load_certificate(data)
             certificate.verify_directly_issued_by(self._authority)
             subject = subject_of(certificate)
-        except (InvalidSignature, ValueError, TypeError, InvalidError) as error:
+        except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError, InvalidError) as error:
             raise DeniedError(f"not a certificate of this fleet: {error}") from error
         at = datetime.datetime.fromtimestamp(now, datetime.UTC)
         if not certificate.not_valid_before_utc <= at <= certificate.not_valid_after_utc:

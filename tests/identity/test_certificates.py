@@ -6,6 +6,7 @@ from edged.errors import InvalidError
 from edged.identity import certificates
 from edged.identity.authority import Authority
 from edged.identity.certificates import Subject
+from edged.identity.node import Identity
 
 
 def leaf(authority: Authority, subject: Subject, now: datetime.datetime) -> Subject:
@@ -38,3 +39,11 @@ def test_what_is_no_certificate_or_key(data: bytes) -> None:
         certificates.load_certificate(data)
     with pytest.raises(InvalidError):
         certificates.load_key(data)
+
+
+def test_a_key_of_an_unknown_curve_is_refused_with_its_certificate(authority: Authority, now: datetime.datetime) -> None:
+    der = Identity(authority.issue("gw-a", "site-1", (), now)).certificate_der
+    curve = bytes.fromhex("06082a8648ce3d030107")
+    assert curve in der
+    with pytest.raises(InvalidError, match=r"not an X\.509 certificate"):
+        certificates.load_certificate(der.replace(curve, curve[:-1] + b"\x77"))

@@ -56,3 +56,12 @@ def _made() -> tuple[Identity, Verifier]:
 
 
 _IDENTITY, _VERIFIER = _made()
+
+
+@pytest.mark.parametrize("oid", ["06082a8648ce3d030107", "06082a8648ce3d040302"])  # of the curve, of the signature
+def test_an_algorithm_that_nobody_knows_is_refused(oid: str) -> None:
+    known = bytes.fromhex(oid)
+    der = _IDENTITY.certificate_der
+    assert known in der
+    with pytest.raises(DeniedError, match="not a certificate of this fleet"):
+        _VERIFIER.certificate(der.replace(known, known[:-1] + b"\x77"), 1_786_000_000.0)

@@ -1,7 +1,9 @@
+"""The composition root as a whole runs in tests/e2e; here, what it must not drag in."""
+
 import subprocess
 import sys
 
-UNNEEDED = {"asyncio", "docker", "http.client", "jsonpatch", "prometheus_client", "pymodbus", "rich", "yaml"}
+UNNEEDED = {"docker", "http.client", "jsonpatch", "prometheus_client", "pymodbus", "rich", "yaml"}
 
 
 def test_the_daemon_loads_no_module_before_somebody_needs_it() -> None:
