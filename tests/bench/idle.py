@@ -60,6 +60,20 @@ def bench() -> Iterator[Figure]:
         yield Figure("idle", "cpu_s_per_min", (cpu_s(pid) - cpu) / minutes, "s/min")
         yield Figure("idle", "written_kb_per_min", (written_bytes(pid) - written) / 1000 / minutes, "kB/min")
         yield from loaded(fleet, pid, modules)
+        watch_temperature(fleet)
+        time.sleep(SETTLE_S)
+        written = written_bytes(pid)
+        time.sleep(MEASURE_S)
+        changing = (written_bytes(pid) - written) / 1000 / minutes
+        yield Figure("idle", "written_changing_kb_per_min", changing, "kB/min", note="a reading that changes every second")
+
+
+def watch_temperature(fleet: Fleet) -> None:
+    """The device gets its other property too, which changes every second and is reported as often."""
+    _, device = yaml.safe_load_all((ROOT / "packaging" / "examples" / "thermometer.yaml").read_text())
+    kube = fleet.kube("gw-a")
+    kube.patch(DEVICE, {"spec": {"properties": device["spec"]["properties"]}})
+    fleet.wait("the temperature", lambda: reported(kube.get(DEVICE), "temperature"), WAIT_S)
 
 
 def begin(fleet: Fleet, runtime: str, modules: Path) -> None:
