@@ -18,7 +18,7 @@ from edged.control import machine
 from edged.control.controllers import Control
 from edged.control.nodes import Facts
 from edged.device.worker import Devices
-from edged.errors import UnreachableError
+from edged.errors import DeniedError, InvalidError, UnreachableError
 from edged.hub.hub import Handler, Hub
 from edged.hub.stream import LinkStream
 from edged.identity.node import Identity
@@ -27,7 +27,7 @@ from edged.kit.address import parse_address
 from edged.kit.backoff import Backoff
 from edged.kit.executor import Worker
 from edged.kit.files import alone
-from edged.kit.log import Log
+from edged.kit.log import Log, libraries
 from edged.kit.notify import READY, STOPPING, notify
 from edged.kit.supervise import supervise
 from edged.mesh.addresses import allocate, is_service_address
@@ -55,7 +55,7 @@ async def run(config: Config) -> int:
     log = Log(level=config.log.level, node=identity.name)
     clock = Clock(time.time)
     opened = open_store(config.state_dir / STORE, origin=identity.name, stamp=clock.stamp, executor=Worker())
-    with alone(config.state_dir):
+    with alone(config.state_dir), libraries(log):
         async with opened as store, trio.open_nursery() as nursery:
             clock.observe(store.latest_clock)
             nursery.start_soon(_stop_on_signal, nursery.cancel_scope, log)
@@ -169,7 +169,10 @@ class _House:
         """What a container printed: from the runtime here, or over the link to its node."""
         if node == self._identity.name:
             return await self._logs.open(asked)
-        text = _text(await self._hub.open_stream(node, asked))
+        try:
+            text = _text(await self._hub.open_stream(node, asked))
+        except DeniedError as error:
+            raise InvalidError(str(error)) from error  # the caller may ask; what was asked for is not there
         await anext(text)
         return text
 

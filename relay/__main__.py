@@ -15,7 +15,7 @@ from edged import __version__
 from edged.errors import InvalidError
 from edged.identity.verifier import Verifier
 from edged.kit.address import Address
-from edged.kit.log import Log
+from edged.kit.log import Log, libraries
 from edged.kit.notify import READY, STOPPING, notify
 from edged.kit.settings import ConfigError
 from relay.clients import Clients
@@ -89,7 +89,7 @@ async def _serve(config: RelayConfig) -> None:
     listeners = await listen(config.address)
     address = Address(*listeners[0].socket.getsockname()[:2])
     server = Server(relay, clients, listeners, tls, most=config.max_clients, behind_proxy=config.behind_proxy, log=log)
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    with libraries(log), trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
             await nursery.start(server.run)
             log.info(f"listening on {'wss' if tls else 'ws'}://{address}")

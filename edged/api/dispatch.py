@@ -117,6 +117,9 @@ class Dispatch:
 
     async def _other(self, request: Request) -> Answer:
         path = request.path.rstrip("/") or "/"
+        found = discovery(path)
+        if found is None and path.startswith(("/api/", "/apis/")):
+            raise StatusError(404, NOWHERE)  # for every method: so clients learn that a kind is not here
         if request.method not in ("GET", "HEAD"):
             raise StatusError(405, "the server does not allow this method on the requested resource")
         if path in HEALTH:
@@ -133,7 +136,8 @@ class Dispatch:
             if openapi.PROTOBUF_V2 in request.accept:
                 return Answer(200, [("Content-Type", openapi.PROTOBUF_V2_ANSWER)], openapi.v2_protobuf())
             return json_answer(200, openapi.v2())
-        found = openapi.v3(path) if path.startswith("/openapi/v3") else discovery(path)
+        if path.startswith("/openapi/v3"):
+            found = openapi.v3(path)
         if found is None:
             raise StatusError(404, NOWHERE)
         return json_answer(200, found)

@@ -10,6 +10,8 @@ from edged.api.status import StatusError, not_found
 from edged.api.tables import Shape
 from edged.api.watch import DEFAULT_S, Followed, watch
 from edged.errors import ExpiredError
+from edged.model.fields import has
+from edged.model.kinds import Row
 from edged.model.objects import Key, Object, whole
 from edged.model.selectors import FieldSelector, Selector, parse_fields, parse_labels
 from edged.store.store import Store
@@ -19,11 +21,14 @@ _NAME = ("metadata", "name")
 
 
 class Filter:
-    """Which objects a query selects by label and by field."""
+    """Which objects of a kind a query selects by label and by field. StatusError 400 for a field that the kind has not."""
 
-    def __init__(self, query: Mapping[str, str]) -> None:
+    def __init__(self, row: Row, query: Mapping[str, str]) -> None:
         self._labels: Selector = parse_labels(query.get("labelSelector", ""))
         self._fields: FieldSelector = parse_fields(query.get("fieldSelector", ""))
+        for term in self._fields.requirements:
+            if not has(row.kind, term.path):
+                raise StatusError(400, f"field label not supported: {'.'.join(term.path)[:128]}")
 
     @property
     def name(self) -> str | None:
@@ -62,7 +67,7 @@ class Reads:
 
     def list_all(self, route: Route, request: Request) -> Answer:
         """The objects of a kind, whole lists at once: `limit` is a wish that need not be granted."""
-        filter_ = Filter(request.query)
+        filter_ = Filter(route.row, request.query)
         if request.query.get("continue"):
             raise StatusError(410, "this continue token is not of this server, whose lists are whole: list again without it")
         since = _version(request.query)
@@ -80,7 +85,7 @@ class Reads:
 
     def watch(self, route: Route, request: Request) -> Answer:
         """A stream of what changes, from the given resourceVersion on, or from everything that is there."""
-        query, filter_ = request.query, Filter(request.query)
+        query, filter_ = request.query, Filter(route.row, request.query)
         initial = flag(query, "sendInitialEvents")
         since = None if initial else _version(query)
         followed = Followed(

@@ -42,7 +42,7 @@ class Removals:
 
     async def delete_all(self, route: Route, request: Request) -> Answer:
         """All objects that the query selects, in one transaction."""
-        asked, filter_ = _asked(request), Filter(request.query)
+        asked, filter_ = _asked(request), Filter(route.row, request.query)
         for _ in range(MAX_TRIES):
             objects = self._reads.select(route, filter_)
             writes = [write for obj in objects for write in self._writes(route.row, obj, asked)]

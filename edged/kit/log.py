@@ -2,10 +2,14 @@
 
 import datetime
 import json
+import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+REPEAT_S = 60.0  # what a library says again sooner is left out: trio, out of files, says so ten times a second
 
 
 class Log:
@@ -54,3 +58,26 @@ class Log:
             line = json.dumps({"time": now.isoformat(timespec="milliseconds"), "level": level, "message": message, **self._ids})
         self._stream.write(line + "\n")
         self._stream.flush()
+
+
+@contextmanager
+def libraries(log: Log) -> Iterator[None]:
+    """Inside, what libraries log from warnings on are records of `log`: without tracebacks, repetitions every REPEAT_S."""
+    handler = _Libraries(log)
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+
+
+class _Libraries(logging.Handler):
+    def __init__(self, log: Log) -> None:
+        super().__init__(logging.WARNING)
+        self._log, self._said, self._since = log, "", 0.0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        said = f"{record.name}: {record.getMessage()}"
+        if said != self._said or record.created - self._since >= REPEAT_S:
+            self._said, self._since = said, record.created
+            self._log.warning(said)

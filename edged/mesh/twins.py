@@ -15,6 +15,7 @@ from edged.mesh.table import Name, Table
 
 INSTEAD = 8000  # added to a port that may not be had: below 1024 without root, or taken by a program on all addresses
 HIGHEST = 65535
+MAX_LISTENERS = 512  # half of the 1,024 files that a process may have open by default; the rest is for connections
 
 
 class _Door(NamedTuple):
@@ -61,7 +62,10 @@ class Twins:
             self._open.clear()
 
     async def update(self) -> None:
-        """Open and close listeners like the table; open connections go on. UnreachableError when one may not be had."""
+        """Open and close listeners like the table, those there first; open connections go on.
+
+        UnreachableError when one may not be had, or when there are too many.
+        """
         table = self._table()
         wanted = {_Door(entry.name, address, port) for address, entry in table.addressed.items() for port in entry.ports}
         for door, opened in list(self._open.items()):
@@ -70,11 +74,15 @@ class Twins:
                 await self._close(door)
         self._told &= wanted
         missing = []
-        for door in sorted(wanted - self._open.keys()):
+        closed = sorted(wanted - self._open.keys())
+        room = MAX_LISTENERS - len(self._open)
+        for door in closed[:room]:
             try:
                 await self._listen(door, wanted)
             except OSError as error:
                 missing.append(f"{door.name} cannot be served on {door.address}:{door.port}: {error.strerror}")
+        if left := closed[room:]:
+            missing.append(f"{len(left)} ports of services are not served, at most {MAX_LISTENERS} are: {left[0].name} and on")
         if missing:
             raise UnreachableError("; ".join(missing))
 

@@ -44,8 +44,8 @@ def _read_json(data: bytes) -> Any:
         value = json.loads(_text(data), object_pairs_hook=_object, parse_float=_finite, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
         raise InvalidError(f"invalid JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
-    except ValueError as error:  # a number of more digits than Python reads
-        raise InvalidError(f"invalid JSON: {error}") from None
+    except ValueError:
+        raise InvalidError("invalid JSON: a number has more digits than are read") from None
     if rb"\ud" in data.lower():
         _check_unicode(value)
     return value

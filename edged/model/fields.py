@@ -7,6 +7,7 @@ row becomes Python objects when it is first asked for: a node that serves pods n
 """
 
 import sys
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -34,6 +35,18 @@ def fields(name: str) -> Fields:
 def is_struct(of: str) -> bool:
     """Whether a type is a row of the table."""
     return of in _table()
+
+
+def has(kind: str, path: Iterable[str]) -> bool:
+    """Whether a kind has a field where a path of names leads; a map has any name, a list has none."""
+    of = kind
+    for name in path:
+        if of.startswith("{}"):
+            return True
+        if not is_struct(of) or name not in fields(of).types:
+            return False
+        of = fields(of).types[name]
+    return True
 
 
 @cache

@@ -1,6 +1,7 @@
 """An object as the house passes it around: its key, its number, its JSON; and the way to its typed struct and back."""
 
 import json
+from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -49,10 +50,15 @@ def typed(obj: Object, kind: type[K]) -> K:
         parsed.metadata, name=name, namespace=namespace, resource_version=str(obj.rv), uid=obj.uid
     )
     changes: dict[str, Any] = {"metadata": metadata}
-    field = next((field for field in msgspec.structs.fields(kind) if field.name == "status"), None)
-    if obj.status is not None and field is not None:
-        changes["status"] = msgspec.json.decode(obj.status, type=field.type)
+    if obj.status is not None and (status := _status_type(kind)) is not None:
+        changes["status"] = msgspec.json.decode(obj.status, type=status)
     return msgspec.structs.replace(parsed, **changes)
+
+
+@cache  # finding the fields of a struct takes five times as long as decoding it
+def _status_type(kind: type[Kind]) -> Any:
+    """The type of a kind's status; None when its struct has none."""
+    return next((field.type for field in msgspec.structs.fields(kind) if field.name == "status"), None)
 
 
 def check_stored(resource: str, value: bytes, *, status: bool) -> None:
@@ -65,7 +71,7 @@ def check_stored(resource: str, value: bytes, *, status: bool) -> None:
         return
     kind: Any = row.acts
     if status:
-        kind = next((field.type for field in msgspec.structs.fields(row.acts) if field.name == "status"), None)
+        kind = _status_type(row.acts)
     try:
         if kind is not None:
             msgspec.json.decode(value, type=kind)

@@ -59,7 +59,8 @@ def json_patch(original: JSON, patch: Any) -> JSON:
             value = jsonpatch.JsonPatch([operation]).apply(value, in_place=at > 0)
         except (jsonpatch.JsonPatchException, JsonPointerException) as error:
             where = f"{operation['op']} {operation['path'][:128]}"
-            raise InvalidError(f"the operation {at + 1} of the patch, {where}, fails: {str(error)[:256]}") from None
+            why = str(error).partition(" in {")[0][:256]  # what follows is the whole object
+            raise InvalidError(f"the operation {at + 1} of the patch, {where}, fails: {why}") from None
     if not isinstance(value, dict):
         raise InvalidError("the patch leaves no object")
     return value

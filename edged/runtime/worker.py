@@ -244,7 +244,8 @@ class Runtime:
                 await self._driver.start(container)
             case life.Terminate(container):
                 log.info(f"asking container {container} to end")
-                await self._record(work, NORMAL, "Killing", f"Stopping container {container}")
+                name = pod.spec.containers[0].name if pod is not None else container
+                await self._record(work, NORMAL, "Killing", f"Stopping container {name}")
                 await self._driver.terminate(container)
             case life.Kill(container):
                 log.info(f"killing container {container}: its grace is over")

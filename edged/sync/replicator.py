@@ -42,6 +42,7 @@ class Replicator:
         self._store, self._clock, self._membership, self._open_stream = store, clock, membership, open_stream
         self._backoff, self._log = backoff, log
         self._kept: set[str] = set()
+        self._told: dict[str, str] = {}
         self.refused = 0
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -64,15 +65,12 @@ class Replicator:
                 await self._membership.changed(linked)
             try:
                 stream = await self._open_stream(peer, Sync(VERSION))
-                refusal = await self._replicate(peer, stream)
-                if not refusal:
+                if not await self._replicate(peer, stream):
                     backoff.reset()
-                reason = refusal or "the stream ended"
+                    self._log.info(f"replication with {peer}: the stream ended")
             except (UnreachableError, DeniedError) as error:
-                reason = str(error)
-            delay = backoff.next()
-            self._log.info(f"replication with {peer}: {reason}; again in {delay:.1f} s")
-            await trio.sleep(delay)
+                self._log.info(f"replication with {peer}: {error}")
+            await trio.sleep(backoff.next())
 
     async def serve(self, peer: str, opening: Sync, stream: trio.abc.HalfCloseableStream) -> None:
         """A peer opened a stream to replicate: the hub's handler for `Sync`."""
@@ -97,9 +95,13 @@ class Replicator:
             except* (ProtocolError, ConflictError, StorageError) as group:
                 self.refused += 1
                 reason = str(group.exceptions[0])
-                self._log.warning(f"replication with {peer} ends: {reason}")
+                if self._told.get(peer) != reason:  # the same at each try would bury all else
+                    self._log.warning(f"replication with {peer} ends: {reason}; tried again, at least every 30 s")
+                self._told[peer] = reason
                 with trio.move_on_after(GOODBYE_S, shield=True):
                     await _say(stream, Refused(reason))
+        if not reason:
+            self._told.pop(peer, None)
         return reason
 
     async def _send(self, session: Session, stream: trio.abc.HalfCloseableStream, learned: trio.Event) -> None:

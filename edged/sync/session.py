@@ -61,7 +61,7 @@ class Session:
             if not origin or len(origin) > MAX_NAME or not 0 <= seq <= MAX_SEQ:
                 raise ProtocolError(f"a vector holds {origin[:MAX_NAME]!r} up to {seq}")
         if not self._clock.allows(vector.clock):
-            raise ProtocolError("the peer's clock is too far ahead of this node's")
+            raise ProtocolError("the stamps of one side are too far ahead of the other's clock: one of the two clocks is wrong")
         self._theirs = dict(vector.held)
 
     def _delta(self, delta: Delta) -> Delta:

@@ -45,6 +45,16 @@ async def test_wrong_queries(served: Any, client: Any, maps: Any) -> None:
     assert (await client("GET", f"{MAPS}?resourceVersion={served.store.revision}")).status == 200
 
 
+async def test_a_field_selector_names_a_field_of_the_kind(client: Any, maps: Any) -> None:
+    for field in ("foo", "metadata.nme", "metadata.name.first", "spec.nodeName"):
+        for method in ("GET", "DELETE"):
+            reply = await client(method, f"{MAPS}?fieldSelector={field}%3Dx")
+            assert (reply.status, reply.json["message"]) == (400, f"field label not supported: {field}")
+    for field in ("metadata.name", "metadata.labels.app", "data.a"):
+        reply = await client("GET", f"{MAPS}?fieldSelector={field}%3Dnothing")
+        assert (reply.status, reply.json["items"]) == (200, [])
+
+
 async def test_get(client: Any, maps: Any) -> None:
     assert (await client("GET", f"{MAPS}/a")).json["data"] == {"k": "a"}
     missing = await client("GET", f"{MAPS}/none")

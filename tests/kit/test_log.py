@@ -1,9 +1,10 @@
 import io
 import json
+import logging
 
 import pytest
 
-from edged.kit.log import Log
+from edged.kit.log import Log, libraries
 
 
 class Terminal(io.StringIO):
@@ -31,3 +32,23 @@ def test_a_person_reads_text() -> None:
 def test_an_unknown_level() -> None:
     with pytest.raises(ValueError, match="expected one of debug, info, warning, error"):
         Log(level="loud")
+
+
+def test_what_libraries_log_is_a_record_and_no_flood() -> None:
+    out = io.StringIO()
+    library = logging.getLogger("some.library")
+    with libraries(Log(stream=out, node="gw-a")):
+        library.info("unseen")
+        for _ in range(20):
+            try:
+                raise OSError(24, "Too many open files")
+            except OSError:
+                library.error("accept fails; retrying in %s s", 0.1, exc_info=True)
+        library.warning("something else")
+    records = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [record["message"] for record in records] == [
+        "some.library: accept fails; retrying in 0.1 s",
+        "some.library: something else",
+    ]
+    assert records[0]["level"] == "warning"
+    assert records[0]["node"] == "gw-a"

@@ -8,7 +8,7 @@ import trio.testing
 
 from edged.errors import UnreachableError
 from edged.kit.log import Log
-from edged.mesh import streams
+from edged.mesh import streams, twins
 from edged.mesh.balancer import Balancer
 from edged.mesh.proxy import Proxy
 from edged.mesh.table import Endpoint, Entry, Name, Table
@@ -139,6 +139,22 @@ async def test_a_port_that_may_not_be_had_at_all_is_said_and_the_others_served(
         assert entrance.listeners == {(WEB, free_port + 1): (ADDRESS, free_port + 1)}
     await entrance.update()
     assert (WEB, free_port) in entrance.listeners, "the next try succeeds"
+
+
+async def test_more_ports_than_a_process_may_have_files(
+    entrance: Twins, now: Now, free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(twins, "MAX_LISTENERS", 2)
+    now.with_ports(web=[free_port])
+    await entrance.update()
+    now.with_ports(web=[free_port], many=[free_port, free_port + 1, free_port + 2])
+    for _ in range(2):
+        with pytest.raises(UnreachableError, match="2 ports of services are not served, at most 2 are: default/many and on"):
+            await entrance.update()
+        assert set(entrance.listeners) == {(WEB, free_port), (Name("default", "many"), free_port)}
+    now.with_ports(many=[free_port, free_port + 1])
+    await entrance.update()
+    assert len(entrance.listeners) == 2, "there is room again"
 
 
 async def test_the_port_instead_never_hides_a_port_of_the_service(

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 import edged.model
-from edged.model.fields import FILES, fields, is_struct
+from edged.model.fields import FILES, fields, has, is_struct
 from edged.model.kinds import KINDS, Row
 from edged.model.meta import Part
 
@@ -36,6 +36,13 @@ def test_required_fields_are_marked() -> None:
     assert fields("Container").required == ("name",)
     assert fields("Container").types["name"] == "string"
     assert set(fields("DeploymentSpec").required) == {"selector", "template"}
+
+
+def test_where_a_kind_has_a_field() -> None:
+    for path in ("spec.nodeName", "metadata.labels.any", "status.phase", "spec.containers"):
+        assert has("Pod", path.split(".")), path
+    for path in ("spec.nodename", "nothing", "spec.containers.name", "metadata.name.first"):
+        assert not has("Pod", path.split(".")), path
 
 
 def test_an_unknown_type_has_no_row() -> None:

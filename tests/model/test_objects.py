@@ -2,6 +2,7 @@ import json
 from typing import Any
 
 import msgspec
+import pytest
 
 from edged.model.core import Event, Namespace, Node, Pod, Service
 from edged.model.objects import Key, Object, dump, key, key_of, namespaced, split, typed, whole
@@ -47,6 +48,14 @@ def test_the_typed_struct(pod: JSON, service: JSON) -> None:
     service["status"] = {"loadBalancer": {}}  # Service's struct has no status
     assert typed(stored(service, Service), Service).spec.ports[0].port == 80
     assert typed(stored({"apiVersion": "v1", "kind": "Event", "metadata": {"name": "e"}}, Event), Event).type == ""
+
+
+def test_the_fields_of_a_struct_are_looked_up_once(pod: JSON, monkeypatch: pytest.MonkeyPatch) -> None:
+    pod["status"] = {"phase": "Running"}
+    obj = stored(pod, Pod)
+    typed(obj, Pod)
+    monkeypatch.delattr(msgspec.structs, "fields")
+    assert typed(obj, Pod).status.phase == "Running"
 
 
 def test_compact_json_in_its_order() -> None:

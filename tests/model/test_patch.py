@@ -96,6 +96,7 @@ def test_json_patch(original: dict[str, Any], patch: list[Any], result: dict[str
             [{"op": "test", "path": "/a", "value": 1}, {"op": "remove", "path": "/x"}],
             "the operation 2 of the patch, remove /x, fails",
         ),
+        ([{"op": "replace", "path": "/x/y", "value": 1}], "replace /x/y, fails: member 'x' not found"),
         ([{"op": "add", "path": "a", "value": 1}], "fails"),
         ([{"op": "add", "path": "/a/b", "value": 1}], "fails"),
         ([{"op": "add", "path": "/l/9", "value": 1}], "fails"),
@@ -112,6 +113,7 @@ def test_a_json_patch_that_fails(patch: Any, says: str) -> None:
     with pytest.raises(InvalidError) as caught:
         json_patch(original, patch)
     assert says in str(caught.value)
+    assert "{" not in str(caught.value), "not the whole object"
     assert original == {"a": 1, "l": [[]]}
 
 

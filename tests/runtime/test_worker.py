@@ -190,6 +190,8 @@ async def test_a_deleted_pod_ends_within_its_grace_and_its_object_goes(site: Any
         await site.gone(uid)
     phases = [json.loads(change.object.status)["phase"] for change in site.store.changes(0) if change.object.status]
     assert phases[-1] == "Succeeded"
+    events = [json.loads(obj.body) for obj in site.store.list("events")]
+    assert [event["message"] for event in events if event["reason"] == "Killing"] == ["Stopping container c"]
 
 
 async def test_a_deleted_pod_that_does_not_listen_is_killed(site: Any) -> None:
