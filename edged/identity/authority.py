@@ -1,7 +1,7 @@
 """The fleet's authority: a directory with its key and certificate, from which bundles are issued."""
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from cryptography import x509
@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from edged.errors import AlreadyExistsError, InvalidError
 from edged.identity import certificates
 from edged.identity.bundle import Bundle
-from edged.identity.certificates import Subject, check_name
+from edged.identity.certificates import Subject, check_name, check_observes
 from edged.kit.files import private_dir, write_private
 
 KEY_FILE = "authority.key"
@@ -53,11 +53,25 @@ class Authority:
             raise InvalidError(f"{error.filename}: {error.strerror}; `edged fleet init {directory}` makes one") from error
         return cls(key, certificate)
 
-    def issue(self, name: str, group: str, relays: Sequence[str], now: datetime.datetime) -> Bundle:
-        """A bundle for node `name` of `group`, with a new key."""
+    def issue(
+        self,
+        name: str,
+        group: str,
+        relays: Sequence[str],
+        now: datetime.datetime,
+        *,
+        limited: bool = False,
+        observes: Collection[str] = (),
+    ) -> Bundle:
+        """A bundle for node `name` of `group`, with a new key. A `limited` node writes for itself alone: see rights.py.
+
+        `observes` are other groups whose objects it may hold, or EVERY.
+        """
         check_name("node name", name)
         check_name("group", group)
-        return self._leaf(Subject(self.fleet, "node", group, name), (), relays, now)
+        subject = Subject(self.fleet, "node", group, name, limited, tuple(sorted(set(observes))))
+        check_observes(subject)
+        return self._leaf(subject, (), relays, now)
 
     def issue_relay(self, name: str, hosts: Sequence[str], now: datetime.datetime) -> Bundle:
         """A bundle for a relay that is dialled as `hosts` (DNS names or IP addresses)."""

@@ -20,6 +20,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from edged.errors import InvalidError
 
+EVERY = "*"  # in the place of a group's name: all groups, those that come later too
+MAX_OBSERVED = 16  # groups in one certificate: it stays under 3 kB, and 256 of them fit a message; EVERY has no limit
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")  # a DNS-1123 label: it is a DNS SAN and a Kubernetes name
 EARLY = datetime.timedelta(hours=1)  # certificates begin this long before they are made: gateways' clocks differ
 AUTHORITY_DAYS = 3650
@@ -27,21 +29,38 @@ NODE_DAYS = 1825  # rotation comes with fleet security; until then a gateway mus
 
 
 class Subject(NamedTuple):
-    """Whom a certificate names. `role` is `node` or `relay`; a relay is in no group ("")."""
+    """Whom a certificate names. `role` is `node` or `relay`; a relay is in no group ("").
+
+    A `limited` node writes for itself alone: see rights.py. A node that `observes` holds copies of these groups, or of
+    EVERY one; what it may read is in the certificate, as what it may write is.
+    """
 
     fleet: str
     role: str
     group: str
     name: str
+    limited: bool = False
+    observes: tuple[str, ...] = ()
 
     @property
     def uri(self) -> str:
         """The SPIFFE ID."""
         scope = f"group/{self.group}/" if self.group else ""
-        return f"spiffe://{self.fleet}/{scope}{self.role}/{self.name}"
+        return f"spiffe://{self.fleet}/{scope}{LIMITED if self.limited else self.role}/{self.name}"
+
+    @property
+    def uris(self) -> tuple[str, ...]:
+        """What the certificate carries: the SPIFFE ID, and one URI for each group that it observes."""
+        return (self.uri, *(f"spiffe://{self.fleet}/observe/{group}" for group in self.observes))
+
+    def may_hold(self, group: str) -> bool:
+        """Whether the node may be given the objects of a group."""
+        return group == self.group or group in self.observes or EVERY in self.observes
 
 
-_URI = re.compile(r"spiffe://(?P<fleet>[^/]+)/(group/(?P<group>[^/]+)/)?(?P<role>node|relay)/(?P<name>[^/]+)")
+LIMITED = "limited-node"  # in the place of the role
+_URI = re.compile(rf"spiffe://(?P<fleet>[^/]+)/(group/(?P<group>[^/]+)/)?(?P<role>node|{LIMITED}|relay)/(?P<name>[^/]+)")
+_OBSERVE = re.compile(r"spiffe://(?P<fleet>[^/]+)/observe/(?P<group>[^/]+)")
 
 
 def check_name(what: str, name: str) -> str:
@@ -58,15 +77,43 @@ def subject_of(certificate: x509.Certificate) -> Subject:
         uris = names.get_values_for_type(x509.UniformResourceIdentifier)
     except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError) as error:
         raise InvalidError(f"the certificate has no SPIFFE URI: {error}") from error
-    match = _URI.fullmatch(uris[0]) if len(uris) == 1 else None
+    match = _URI.fullmatch(uris[0]) if uris else None
     if match is None:
         raise InvalidError(f"the certificate's URI is {uris!r}: expected one spiffe://FLEET/group/GROUP/node/NAME")
-    subject = Subject(match["fleet"], match["role"], match["group"] or "", match["name"])
+    limited = match["role"] == LIMITED
+    observes = _observed(match["fleet"], uris[1:])
+    role = "node" if limited else match["role"]
+    subject = Subject(match["fleet"], role, match["group"] or "", match["name"], limited, observes)
     if (subject.role == "node") != bool(subject.group):
         raise InvalidError(f"the certificate's URI is {uris[0]!r}: a node has a group, a relay has none")
     for what, part in (("fleet", subject.fleet), ("group", subject.group or "x"), ("name", subject.name)):
         check_name(f"{what} in the certificate", part)
+    check_observes(subject)
     return subject
+
+
+def check_observes(subject: Subject) -> None:
+    """InvalidError unless a node observes other groups, in order and each once, or EVERY one alone."""
+    groups = subject.observes
+    if not groups:
+        return
+    if subject.role != "node":
+        raise InvalidError(f"{subject.uri} observes {', '.join(groups)}: only a node may")
+    if len(groups) > MAX_OBSERVED:
+        raise InvalidError(f"{subject.uri} observes {len(groups)} groups: at most {MAX_OBSERVED}, or {EVERY!r}")
+    if groups == (EVERY,):
+        return
+    for group in groups:
+        check_name("observed group", group)
+    if subject.group in groups or tuple(sorted(set(groups))) != groups:
+        raise InvalidError(f"{subject.uri} observes {', '.join(groups)}: expected other groups, in order and each once")
+
+
+def _observed(fleet: str, uris: Sequence[str]) -> tuple[str, ...]:
+    matches = [_OBSERVE.fullmatch(uri) for uri in uris]
+    if any(match is None or match["fleet"] != fleet for match in matches):
+        raise InvalidError(f"the certificate's further URIs are {uris!r}: expected spiffe://{fleet}/observe/GROUP")
+    return tuple(match["group"] for match in matches if match is not None)
 
 
 def new_key() -> ec.EllipticCurvePrivateKey:
@@ -125,7 +172,8 @@ def leaf_certificate(
     now: datetime.datetime,
 ) -> x509.Certificate:
     """A certificate for `subject`, for both ends of TLS. `hosts` are further names or IP addresses that it answers to."""
-    names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(subject.uri), x509.DNSName(subject.name)]
+    names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(uri) for uri in subject.uris]
+    names.append(x509.DNSName(subject.name))
     for host in hosts:
         try:
             names.append(x509.IPAddress(ipaddress.ip_address(host)))

@@ -35,7 +35,8 @@ class Verifier:
             raise DeniedError(f"{subject.uri}: the proof is not by the certificate's key") from error
         return subject
 
-    def _checked(self, data: bytes, now: float) -> tuple[x509.Certificate, Subject]:
+    def issued(self, data: bytes) -> tuple[x509.Certificate, Subject]:
+        """A certificate that this fleet's authority issued, whenever that was, and whom it names."""
         if len(data) > MAX_CERTIFICATE:
             raise DeniedError(f"a certificate of {len(data)} bytes, at most {MAX_CERTIFICATE} are taken")
         try:
@@ -44,6 +45,10 @@ class Verifier:
             subject = subject_of(certificate)
         except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError, InvalidError) as error:
             raise DeniedError(f"not a certificate of this fleet: {error}") from error
+        return certificate, subject
+
+    def _checked(self, data: bytes, now: float) -> tuple[x509.Certificate, Subject]:
+        certificate, subject = self.issued(data)
         at = datetime.datetime.fromtimestamp(now, datetime.UTC)
         if not certificate.not_valid_before_utc <= at <= certificate.not_valid_after_utc:
             begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc

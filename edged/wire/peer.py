@@ -3,7 +3,7 @@
 A link is a QUIC connection. The server's certificate is proved by TLS; on the client's first stream, of frames,
 
     client: Hello           server: Nonce      client: Proof             server: Accepted
-    both: Candidates whenever their addresses change, Credit as their readers read
+    both: Candidates whenever their addresses or wishes change, Credit as their readers read
 
 Whoever refuses closes the connection and puts the reason into the close. No other stream is opened before Accepted.
 
@@ -50,9 +50,13 @@ class Accepted(Message, frozen=True):
 
 
 class Candidates(Message, frozen=True):
-    """Addresses ("host:port") at which the sender's UDP socket may be reached directly; at most MAX_CANDIDATES."""
+    """Addresses ("host:port") at which the sender's UDP socket may be reached directly; at most MAX_CANDIDATES.
+
+    `wanted`: whether the sender wants to keep this link. One that neither end wants is closed when nothing uses it.
+    """
 
     addresses: list[str]
+    wanted: bool = True
 
 
 class Credit(Message, frozen=True):

@@ -5,7 +5,9 @@ Each binary WebSocket frame is a list of messages: those that wait together trav
     relay: Challenge        node: Prove        relay: Welcome, Presence...   or Refused, and closes
     node: Forward...        relay: Deliver..., Presence..., Absence...
 
-The payload of Forward and Deliver are datagrams between two nodes that the relay cannot read.
+The payload of Forward and Deliver are datagrams between two nodes that the relay cannot read. A node hears of all nodes of
+its group, and of the few of other groups to whom the relay introduces it; it may forward to these and no others. `group` is
+the other node's, "" when that is the receiver's own (in Forward, the sender's).
 """
 
 from typing import Any
@@ -53,30 +55,34 @@ class Refused(Message, frozen=True):
 
 
 class Presence(Message, frozen=True):
-    """A node of your group is connected to this relay. `session` differs each time it connects."""
+    """A node of your group is connected to this relay, or one of another that you may reach. `session` differs each time."""
 
     node: str
     session: int
+    group: str = ""
 
 
 class Absence(Message, frozen=True):
-    """A node of your group is connected no more."""
+    """A node is connected no more, or no longer one of the few of its group that you may reach."""
 
     node: str
+    group: str = ""
 
 
 class Forward(Message, frozen=True):
-    """Datagrams for another node of your group."""
+    """Datagrams for another node."""
 
     to: str
     datagrams: list[bytes]
+    group: str = ""
 
 
 class Deliver(Message, frozen=True):
-    """Datagrams from another node of your group."""
+    """Datagrams from another node."""
 
     sender: str
     datagrams: list[bytes]
+    group: str = ""
 
 
 FromRelay = Challenge | Welcome | Refused | Presence | Absence | Deliver

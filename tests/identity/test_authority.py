@@ -6,6 +6,7 @@ import pytest
 
 from edged.errors import AlreadyExistsError, InvalidError
 from edged.identity.authority import Authority
+from edged.identity.node import Identity
 
 
 def test_it_is_private_and_never_overwritten(authority: Authority, tmp_path: Path, now: datetime.datetime) -> None:
@@ -33,3 +34,13 @@ def test_names_are_dns_labels(authority: Authority, now: datetime.datetime, name
 def test_a_relay_has_no_group(authority: Authority, now: datetime.datetime) -> None:
     subject = authority.issue_relay("relay", ["relay.example.com", "192.0.2.1"], now).subject
     assert subject.uri == "spiffe://acme/relay/relay"
+
+
+def test_an_observer(authority: Authority, now: datetime.datetime) -> None:
+    issued = authority.issue("obs", "cloud", (), now, observes=["site-2", "site-1", "site-2"])
+    assert issued.subject.observes == ("site-1", "site-2")
+    assert Identity(issued).observes == ("site-1", "site-2")
+    with pytest.raises(InvalidError, match="expected other groups"):
+        authority.issue("obs", "cloud", (), now, observes=["cloud"])
+    with pytest.raises(InvalidError, match="observed group"):
+        authority.issue("obs", "cloud", (), now, observes=["Site"])

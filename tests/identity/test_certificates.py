@@ -5,7 +5,7 @@ import pytest
 from edged.errors import InvalidError
 from edged.identity import certificates
 from edged.identity.authority import Authority
-from edged.identity.certificates import Subject
+from edged.identity.certificates import EVERY, MAX_OBSERVED, Subject
 from edged.identity.node import Identity
 
 
@@ -15,8 +15,64 @@ def leaf(authority: Authority, subject: Subject, now: datetime.datetime) -> Subj
 
 
 def test_the_uri_says_who(authority: Authority, now: datetime.datetime) -> None:
-    for subject in (Subject("acme", "node", "site-1", "gw-a"), Subject("acme", "relay", "", "relay")):
+    for subject in (
+        Subject("acme", "node", "site-1", "gw-a"),
+        Subject("acme", "node", "site-1", "gw-a", limited=True),
+        Subject("acme", "relay", "", "relay"),
+        Subject("acme", "node", "cloud", "obs", observes=("site-1", "site-2")),
+        Subject("acme", "node", "cloud", "obs", limited=True, observes=(EVERY,)),
+    ):
         assert leaf(authority, subject, now) == subject
+
+
+def test_what_a_node_may_hold() -> None:
+    node = Subject("acme", "node", "cloud", "obs")
+    groups = ("cloud", "site-1", "site-2")
+    assert [node.may_hold(group) for group in groups] == [True, False, False]
+    assert [node._replace(observes=("site-2",)).may_hold(group) for group in groups] == [True, False, True]
+    assert all(node._replace(observes=(EVERY,)).may_hold(group) for group in groups)
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        Subject("acme", "relay", "", "r", observes=("site-1",)),
+        Subject("acme", "node", "cloud", "obs", observes=("cloud",)),
+        Subject("acme", "node", "cloud", "obs", observes=("site-2", "site-1")),
+        Subject("acme", "node", "cloud", "obs", observes=("site-1", "site-1")),
+        Subject("acme", "node", "cloud", "obs", observes=(EVERY, "site-1")),
+        Subject("acme", "node", "cloud", "obs", observes=("Site",)),
+        Subject("acme", "node", "cloud", "obs", observes=("site/node/x",)),
+        Subject("acme", "node", "cloud", "obs", observes=tuple(f"g{number:02}" for number in range(MAX_OBSERVED + 1))),
+    ],
+)
+def test_what_may_not_be_observed(authority: Authority, now: datetime.datetime, subject: Subject) -> None:
+    with pytest.raises(InvalidError, match="observe"):
+        leaf(authority, subject, now)
+
+
+def test_the_most_that_may_be_observed_keeps_a_certificate_small(authority: Authority, now: datetime.datetime) -> None:
+    groups = [f"{'g' * 61}{number:02}" for number in range(MAX_OBSERVED)]
+    der = Identity(authority.issue("o" * 63, "c" * 63, (), now, observes=groups)).certificate_der
+    assert len(der) < 3 << 10
+    assert certificates.subject_of(certificates.load_certificate(der)).observes == tuple(groups)
+
+
+def test_the_uris_of_another_fleet_and_two_nodes_in_one_are_refused(authority: Authority, now: datetime.datetime) -> None:
+    further = ""
+
+    class Odd(Subject):
+        @property
+        def uris(self) -> tuple[str, ...]:
+            return (self.uri, further)
+
+    for further in (  # noqa: B007  the property reads it
+        *("spiffe://evil/observe/site-1", "spiffe://acme/group/site/node/gw-b"),
+        *("spiffe://acme/observe/a/b", "https://x"),
+    ):
+        odd = Odd("acme", "node", "site-1", "gw-a")
+        with pytest.raises(InvalidError, match="further URIs"):
+            leaf(authority, odd, now)
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,7 +29,7 @@ OPENINGS: list[Opening] = [Sync(1), Tunnel("default", "web", 80, "web-0"), Logs(
 
 def test_every_message_comes_back() -> None:
     said: list[Control] = [Hello(1), Nonce(1, b"n" * 32), Proof(b"c", b"s"), Accepted(b"k" * 32)]
-    said += [Candidates(["192.0.2.1:7400"]), Credit(4, 1 << 20)]
+    said += [Candidates(["192.0.2.1:7400"]), Candidates([], wanted=False), Credit(4, 1 << 20)]
     for message in said:
         assert CONTROL.decode(CONTROL.encode(message)) == message
     for opening in OPENINGS:
@@ -53,6 +54,12 @@ def test_one_kind_of_word_is_not_taken_for_another() -> None:
         OPENING.decode(CONTROL.encode(Hello(1)))
     with pytest.raises(ProtocolError):
         ANSWER.decode(OPENING.encode(Sync(1)))
+
+
+def test_a_node_of_before_wishes_wants_its_links() -> None:
+    assert CONTROL.decode(msgspec.msgpack.encode(["Candidates", ["192.0.2.1:7400"]])) == Candidates(
+        ["192.0.2.1:7400"], wanted=True
+    )
 
 
 def test_a_proof_is_bound_to_nonce_and_server() -> None:

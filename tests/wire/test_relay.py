@@ -23,13 +23,22 @@ def test_every_message_comes_back() -> None:
         Absence("gw-b"),
     ]
     said.append(Deliver("gw-b", [b"", b"x" * 1400]))
+    said += [Presence("gw-x", 8, "site-2"), Absence("gw-x", "site-2"), Deliver("gw-x", [b"x"], "site-2")]
     assert FROM_RELAY.decode(FROM_RELAY.encode(said)) == said
-    answered = [Prove(1, b"cert", "relay.example.com", b"sig"), Forward("gw-b", [b"datagram"])]
+    answered = [
+        Prove(1, b"cert", "relay.example.com", b"sig"),
+        Forward("gw-b", [b"datagram"]),
+        Forward("gw-x", [b"y"], "site-2"),
+    ]
     assert FROM_NODE.decode(FROM_NODE.encode(answered)) == answered
 
 
 def test_a_newer_sender_may_add_fields() -> None:
-    assert FROM_RELAY.decode(b"\x91\x93\xa7Absence\xa4gw-b\xc3") == [Absence("gw-b")]
+    assert FROM_RELAY.decode(b"\x91\x94\xa7Absence\xa4gw-b\xa0\xc3") == [Absence("gw-b")]
+
+
+def test_an_older_sender_knows_no_groups() -> None:
+    assert FROM_RELAY.decode(b"\x91\x92\xa7Absence\xa4gw-b") == [Absence("gw-b")]
 
 
 def test_a_proof_is_bound_to_nonce_and_audience() -> None:

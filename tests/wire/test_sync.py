@@ -2,7 +2,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edged.wire.sync import BODY, MAX_DELTA, MAX_DELTA_BYTES, SYNC, Delta, Refused, Register, Vector
+from edged.wire.sync import BODY, MAX_DELTA, MAX_DELTA_BYTES, SYNC, Delta, Hello, Refused, Register, Vector
 
 register = st.builds(
     Register,
@@ -29,7 +29,12 @@ def test_who_beats_whom_is_a_total_order(a: Register, b: Register, c: Register) 
 
 @given(st.lists(register, max_size=5))
 def test_every_message_comes_back(registers: list[Register]) -> None:
-    for message in (Vector(1, {"gw-a:1": 5}, 77), Delta("gw-a:1", 0, 9, registers), Refused("why")):
+    for message in (
+        Hello(1, 7.5, [b"k"]),
+        Vector({"gw-a:1": 5}, {"gw-a:1": 2}, 77),
+        Delta("gw-a:1", 0, 9, registers),
+        Refused("why"),
+    ):
         assert SYNC.decode(SYNC.encode(message)) == message
 
 
