@@ -5,6 +5,7 @@ ValueError with what was expected. Each source is checked by itself, so an error
 """
 
 import difflib
+import sys
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -74,10 +75,11 @@ class _WrongError(Exception):
     """A value is not what its key asks for; the text begins with the key's path."""
 
 
-_EXPECTED: dict[type[inspect.Type], tuple[type, str]] = {
+_EXPECTED: dict[type[inspect.Type], tuple[type | tuple[type, ...], str]] = {
     inspect.StrType: (str, "a text"),
     inspect.BoolType: (bool, "true or false"),
     inspect.IntType: (int, "a whole number"),
+    inspect.FloatType: ((int, float), "a number"),
     inspect.ListType: (list, "a list"),
     inspect.VarTupleType: (list, "a list"),
     inspect.DictType: (dict, "a table"),
@@ -101,7 +103,7 @@ def _check(info: inspect.Type, value: Any, path: str) -> None:
         _check(next(kind for kind in info.types if not isinstance(kind, inspect.NoneType)), value, path)
     else:
         expected, words = _EXPECTED[type(info)]
-        if not isinstance(value, expected) or (isinstance(value, bool) and expected is int):
+        if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
             raise _WrongError(f"{path or 'the file'}: expected {words}, got {_shown(value)}")
         _check_within(info, value, path)
 
@@ -124,6 +126,11 @@ def _check_within(info: inspect.Type, value: Any, path: str) -> None:
         low, high = info.ge, info.le
         if (low is not None and value < low) or (high is not None and value > high):
             raise _WrongError(f"{path}: expected a whole number from {low} to {high}, got {value}")
+    elif isinstance(info, inspect.FloatType):
+        least = -sys.float_info.max if info.ge is None else info.ge  # which leaves out infinity and what is no number
+        most = sys.float_info.max if info.le is None else info.le
+        if not least <= value <= most:
+            raise _WrongError(f"{path}: expected a number from {least:g} to {most:g}, got {_shown(value)}")
 
 
 def _find(info: inspect.Type, path: Sequence[str]) -> inspect.Type | None:

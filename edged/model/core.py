@@ -1,4 +1,7 @@
-"""The kinds of the core group, v1, with the fields that edged acts on: Node, Namespace, Pod, Service, ConfigMap, Event."""
+"""The kinds of the core group, v1, with the fields that edged acts on.
+
+Node, Namespace, Pod, Service, ConfigMap, Secret, Event.
+"""
 
 import msgspec
 
@@ -92,7 +95,7 @@ class ObjectFieldSelector(Part, frozen=True):
 
 
 class KeySelector(Part, frozen=True):
-    """A key of a ConfigMap."""
+    """A key of a ConfigMap or a Secret."""
 
     key: str
     name: str = ""
@@ -104,6 +107,7 @@ class EnvVarSource(Part, frozen=True):
 
     field_ref: ObjectFieldSelector | None = None
     config_map_key_ref: KeySelector | None = None
+    secret_key_ref: KeySelector | None = None
 
 
 class EnvVar(Part, frozen=True):
@@ -135,6 +139,19 @@ class Container(Part, frozen=True):
     image_pull_policy: str = ""
 
 
+class Toleration(Part, frozen=True):
+    """Lets a pod be on nodes with a taint; `toleration_seconds` after a NoExecute taint came, else for good.
+
+    `operator` is Exists, or Equal, which is also what an empty one means.
+    """
+
+    key: str = ""
+    operator: str = ""
+    value: str = ""
+    effect: str = ""
+    toleration_seconds: int | None = None
+
+
 class PodSpec(Part, frozen=True):
     """A pod's wish. `restart_policy` is Always, OnFailure or Never; times in seconds."""
 
@@ -145,6 +162,7 @@ class PodSpec(Part, frozen=True):
     termination_grace_period_seconds: int = 30
     host_network: bool = False
     hostname: str = ""
+    tolerations: tuple[Toleration, ...] = ()
 
 
 class ContainerStateWaiting(Part, frozen=True):
@@ -251,6 +269,19 @@ class ConfigMap(Kind, frozen=True):
 
     data: dict[str, str] = {}
     binary_data: dict[str, str] = {}
+
+
+class Secret(Kind, frozen=True):
+    """Configuration that few may read. `data` is base64; `string_data`, plain, is only ever sent and becomes part of `data`."""
+
+    data: dict[str, str] = {}
+    string_data: dict[str, str] = {}
+    type: str = "Opaque"
+    immutable: bool = False
+
+    def __repr__(self) -> str:
+        """Without what it holds: whoever logs it by mistake tells nothing."""
+        return f"Secret({self.metadata.namespace}/{self.metadata.name})"
 
 
 class ObjectReference(Part, frozen=True):

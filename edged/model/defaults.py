@@ -1,5 +1,6 @@
 """What Kubernetes fills in where a manifest says nothing (its `defaults.go`), so that readers find what they know."""
 
+import base64
 import copy
 from collections.abc import Callable
 from typing import Any
@@ -31,6 +32,7 @@ DEFAULTS: dict[str, JSON] = {
     "SecretVolumeSource": _MODE,
     "DownwardAPIVolumeSource": _MODE,
     "ProjectedVolumeSource": _MODE,
+    "Secret": {"type": "Opaque"},
     "ServiceSpec": {
         "type": "ClusterIP",
         "sessionAffinity": "None",
@@ -109,6 +111,14 @@ def _service_spec(value: JSON) -> None:
         value["clusterIP"] = value["clusterIPs"][0]
 
 
+def _secret(value: JSON) -> None:
+    """What was sent plain becomes data, and is stored as nothing else."""
+    plain = value.pop("stringData", {})
+    if plain:
+        coded = {key: base64.b64encode(text.encode()).decode("ascii") for key, text in plain.items()}
+        value["data"] = {**value.get("data", {}), **coded}
+
+
 def _service_port(value: JSON) -> None:
     if value.get("targetPort", "") in {"", 0}:
         value["targetPort"] = value["port"]
@@ -119,6 +129,7 @@ _COMPUTED: dict[str, Callable[[JSON], None]] = {
     "ResourceRequirements": _resources,
     "PodSpec": _pod_spec,
     "DeploymentStrategy": _strategy,
+    "Secret": _secret,
     "ServiceSpec": _service_spec,
     "ServicePort": _service_port,
 }

@@ -1,6 +1,6 @@
 """The table of fields: which type each field of each Kubernetes and KubeEdge kind has.
 
-`fields.json` is generated (build/schema), `devices.json` is written by hand. A type is `string`, `boolean`, `int32`,
+`fields.json` is generated (build/schema), the others are written by hand. A type is `string`, `boolean`, `int32`,
 `int64`, `number`, `any`, `bytes` (base64), `Time`, `MicroTime`, `Quantity`, `IntOrString`, the name of another row,
 `[]T` (a list) or `{}T` (a map). "!" behind it says that the field is required. The files are read at first use, and a
 row becomes Python objects when it is first asked for: a node that serves pods never builds the rows of volumes.
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
-FILES = ("fields.json", "devices.json")
+FILES = ("fields.json", "devices.json", "multicluster.json")
 
 
 class Fields(NamedTuple):

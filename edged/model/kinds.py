@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from edged.model import apps, core, devices
+from edged.model import apps, coordination, core, devices, multicluster
 from edged.model.meta import Kind
 
 
@@ -11,7 +11,7 @@ class Row(NamedTuple):
 
     `scope` says who holds its objects: `fleet` every node, `group` the nodes of one group (DESIGN.md, Replication).
     `status` says that it has a status subresource, a register of its own. `acts` is the struct of the fields that
-    edged acts on.
+    edged acts on. Objects that are `made` are edged's own: people read and delete them, and write none.
     """
 
     group: str
@@ -24,6 +24,7 @@ class Row(NamedTuple):
     namespaced: bool = True
     status: bool = True
     scope: str = "group"
+    made: bool = False
 
     @property
     def resource(self) -> str:
@@ -49,10 +50,17 @@ KINDS = (
     Row("", "v1", "Pod", "pods", core.Pod, ("po",), ("all",)),
     Row("", "v1", "Service", "services", core.Service, ("svc",), ("all",)),
     Row("", "v1", "ConfigMap", "configmaps", core.ConfigMap, ("cm",), status=False),
+    Row("", "v1", "Secret", "secrets", core.Secret, status=False),
     Row("", "v1", "Event", "events", core.Event, ("ev",), status=False),
     Row("apps", "v1", "Deployment", "deployments", apps.Deployment, ("deploy",), ("all",)),
+    Row("coordination.k8s.io", "v1", "Lease", "leases", coordination.Lease, status=False),
     Row(DEVICES, "v1beta1", "DeviceModel", "devicemodels", devices.DeviceModel, status=False, scope="fleet"),
     Row(DEVICES, "v1beta1", "Device", "devices", devices.Device),
+    Row(
+        *("multicluster.x-k8s.io", "v1alpha1", "ServiceImport", "serviceimports", multicluster.ServiceImport, ("svcim",)),
+        scope="fleet",
+        made=True,
+    ),
 )
 
 BY_RESOURCE = {row.resource: row for row in KINDS}

@@ -21,6 +21,7 @@ from edged.model.kinds import Row
 from edged.model.limits import MAX_CAUSES, MAX_DEPTH, MAX_NODES
 from edged.model.meta import JSON, Part
 
+HIDDEN = "<hidden>"
 MAX_PATHS = 32  # unknown or unacted paths that are named, for the same reason as MAX_CAUSES
 
 # Fields that edged does not act on, at values that ask for nothing. (DEFAULTS, and what is empty, ask for nothing too.)
@@ -160,7 +161,8 @@ class _Walk:
             try:
                 return leaf.read(value)
             except InvalidError as error:
-                self.wrong(causes.invalid(path, value, str(error).replace("{path}", path)))
+                shown = HIDDEN if leaf.hidden else value
+                self.wrong(causes.invalid(path, shown, str(error).replace("{path}", path)))
         return value
 
     def enter(self, value: JSON | list[Any], path: str, depth: int) -> None:
@@ -208,7 +210,7 @@ def _is_idle(item: Any, owner: str, name: str, of: str) -> bool:
     idle = _IDLE.get(owner, {}).get(name)
     if idle is ... or (item == idle and type(item) is type(idle)) or item == DEFAULTS.get(owner, {}).get(name):
         return True
-    if not isinstance(item, dict) or of in _LEAVES or of.startswith(("[]", "{}")):
+    if not isinstance(item, dict) or of in _LEAVES or of == "any" or of.startswith(("[]", "{}")):
         return False
     types = fields(of).types
     return all(_is_idle(value, of, field, types.get(field, "any")) for field, value in item.items())
@@ -217,12 +219,14 @@ def _is_idle(item: Any, owner: str, name: str, of: str) -> bool:
 class _Leaf(NamedTuple):
     """A type without parts: the JSON types that it takes, their name for a person, and what else it asks for.
 
-    `read` returns the value to keep, or raises InvalidError; `{path}` in its text stands for the field.
+    `read` returns the value to keep, or raises InvalidError; `{path}` in its text stands for the field. A wrong value that
+    is `hidden` is not repeated in the answer: it may be a secret.
     """
 
     types: frozenset[type]
     expected: str
     read: Callable[[Any], Any] | None = None
+    hidden: bool = False
 
 
 def _in_range(lowest: int, highest: int) -> Callable[[Any], Any]:
@@ -251,7 +255,7 @@ def _base64(value: Any) -> Any:
     try:
         base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):
-        raise InvalidError(f"{{path}} in body must be of type byte: {causes.shown(value)}") from None
+        raise InvalidError("{path} in body must be of type byte (base64)") from None
     return value
 
 
@@ -283,5 +287,5 @@ _LEAVES = {
     "Quantity": _Leaf(frozenset({int, float, str}), "string", _quantity),
     "Time": _Leaf(_STRING, "string", _time),
     "MicroTime": _Leaf(_STRING, "string", _time),
-    "bytes": _Leaf(_STRING, "string", _base64),
+    "bytes": _Leaf(_STRING, "string", _base64, hidden=True),
 }

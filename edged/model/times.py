@@ -19,6 +19,11 @@ def format_micro(seconds: float) -> str:
     return f"{_EPOCH + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S.%fZ}"
 
 
+def compact_time(seconds: float) -> str:
+    """Seconds since 1970 as `20260806T120000Z`, for names of files: they sort as the times do."""
+    return f"{_EPOCH + timedelta(seconds=seconds // 1):%Y%m%dT%H%M%SZ}"
+
+
 def parse_time(text: str) -> float:
     """RFC 3339 as seconds since 1970; InvalidError when it is none. Digits below the microsecond are cut off."""
     if (match := _RFC3339.fullmatch(text)) is None:

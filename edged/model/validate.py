@@ -6,14 +6,15 @@ from typing import Any
 
 from edged.errors import Cause
 from edged.model import causes, names
+from edged.model.coordination import Lease
 from edged.model.core import ConfigMap, Event, Node
+from edged.model.failover import EFFECTS
 from edged.model.kinds import Row
 from edged.model.limits import MAX_CAUSES
 from edged.model.meta import Kind
-from edged.model.rules import devices, metadata, pods, services, workloads
+from edged.model.rules import devices, metadata, pods, secrets, services, workloads
 
 CONFIG_MAP_MAX = 1024 * 1024  # bytes of all keys and values of a ConfigMap, as in Kubernetes
-TAINT_EFFECTS = ("NoExecute", "NoSchedule", "PreferNoSchedule")
 
 
 def validate(parsed: Kind, row: Row) -> list[Cause]:
@@ -42,8 +43,8 @@ def _node(parsed: Node) -> Iterator[Cause]:
             yield causes.invalid(f"{path}.key", taint.key, wrong)
         if wrong := names.label_value(taint.value):
             yield causes.invalid(f"{path}.value", taint.value, wrong)
-        if taint.effect not in TAINT_EFFECTS:
-            yield causes.unsupported(f"{path}.effect", taint.effect, TAINT_EFFECTS)
+        if taint.effect not in EFFECTS:
+            yield causes.unsupported(f"{path}.effect", taint.effect, EFFECTS)
         if (taint.key, taint.effect) in seen:
             yield causes.duplicate(path, {"key": taint.key, "effect": taint.effect})
         seen.add((taint.key, taint.effect))
@@ -69,6 +70,11 @@ def _event(parsed: Event) -> Iterator[Cause]:
         yield causes.invalid("involvedObject.namespace", about.namespace, "does not match event.namespace")
 
 
+def _lease(parsed: Lease) -> Iterator[Cause]:
+    if parsed.spec.lease_transitions < 0:
+        yield causes.invalid("spec.leaseTransitions", parsed.spec.lease_transitions, metadata.NOT_NEGATIVE)
+
+
 # Each takes the struct of its row: the table is what ties them, which types cannot say.
 _NAMES: dict[str, Callable[[str], str | None]] = {"namespaces": names.label, "services": names.label_1035}
 _RULES: dict[str, Callable[[Any], Iterator[Cause]]] = {
@@ -76,13 +82,16 @@ _RULES: dict[str, Callable[[Any], Iterator[Cause]]] = {
     "pods": pods.pod,
     "services": services.service,
     "configmaps": _config_map,
+    "secrets": secrets.secret,
     "events": _event,
     "deployments.apps": workloads.deployment,
+    "leases.coordination.k8s.io": _lease,
     "devicemodels.devices.kubeedge.io": devices.device_model,
     "devices.devices.kubeedge.io": devices.device,
 }
 _CHANGES: dict[str, Callable[[Any, Any], Iterator[Cause]]] = {
     "pods": pods.pod_changes,
+    "secrets": secrets.secret_changes,
     "services": services.service_changes,
     "deployments.apps": workloads.deployment_changes,
 }

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from edged.errors import StorageError
-from edged.kit.files import alone, private_dir, write_private
+from edged.kit.files import alone, private_dir, sync, write_private
 
 
 def test_a_file_is_private_and_replaced_whole(tmp_path: Path) -> None:
@@ -33,3 +33,11 @@ def test_a_directory_for_one(tmp_path: Path) -> None:
             pass
     with pytest.raises(BlockingIOError), alone(tmp_path):  # of what is done there: not of the lock
         raise BlockingIOError
+
+
+def test_sync_takes_files_and_directories(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("b")
+    sync(tmp_path / "a")
+    sync(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        sync(tmp_path / "none")

@@ -21,6 +21,8 @@ class Room(msgspec.Struct, frozen=True):
     kind: Literal["small", "large"] = "small"
     tags: tuple[str, ...] = ()
     lit: bool | None = None
+    warmth: Annotated[float, Meta(ge=-40, le=40.5)] = 20.0
+    light: Annotated[float, Meta(ge=0)] = 0.5
     doors: dict[str, list[int]] = {}
 
 
@@ -34,6 +36,11 @@ def test_a_later_source_wins_and_tables_are_merged() -> None:
     second = Source("two", {"room": {"doors": {"s": []}, "tags": ["x"]}})
     assert settle(House, [first, second]) == House("a", Room(size=2, doors={"n": [1], "s": []}, tags=("x",)))
     assert settle(House, []) == House()
+
+
+def test_a_whole_number_is_a_number_too() -> None:
+    assert settle(House, [Source("f", {"room": {"warmth": -3}})]).room.warmth == -3.0
+    assert settle(House, from_environment(House, "H_", {"H_ROOM__WARMTH": "1.5"})).room.warmth == 1.5
 
 
 def test_variables_follow_the_types_of_their_keys() -> None:
@@ -53,6 +60,14 @@ def test_variables_follow_the_types_of_their_keys() -> None:
         ({"room": {"size": 102}}, "f: room.size: expected a whole number from 0 to 100, got 102"),
         ({"room": {"size": True}}, "f: room.size: expected a whole number, got true"),
         ({"room": {"size": 1.0}}, "f: room.size: expected a whole number, got 1.0"),
+        ({"room": {"warmth": "x"}}, "f: room.warmth: expected a number, got 'x'"),
+        ({"room": {"warmth": True}}, "f: room.warmth: expected a number, got true"),
+        ({"room": {"warmth": 40.6}}, "f: room.warmth: expected a number from -40 to 40.5, got 40.6"),
+        ({"room": {"warmth": -41}}, "f: room.warmth: expected a number from -40 to 40.5, got -41"),
+        ({"room": {"light": -0.1}}, "f: room.light: expected a number from 0 to "),
+        ({"room": {"light": math.nan}}, "f: room.light: expected a number from 0 to "),
+        ({"room": {"light": math.inf}}, "f: room.light: expected a number from "),
+        ({"room": {"light": 10**400}}, "f: room.light: expected a number from "),
         ({"room": {"kind": []}}, "f: room.kind: expected one of large, small, got []"),
         ({"room": {"kind": "smal"}}, "f: room.kind: expected one of large, small, got 'smal'; did you mean small?"),
         ({"room": {"doors": {"n": ["x"]}}}, "f: room.doors.n[0]: expected a whole number, got 'x'"),

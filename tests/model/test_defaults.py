@@ -49,6 +49,15 @@ def test_what_is_said_stays(pod: JSON) -> None:
     assert (spec["restartPolicy"], spec["terminationGracePeriodSeconds"], spec["dnsPolicy"]) == ("Never", 0, "ClusterFirst")
 
 
+def test_what_a_secret_says_plainly_becomes_its_data() -> None:
+    secret = {"data": {"a": "YQ==", "b": "Yg=="}, "stringData": {"b": "B", "c": "ü"}}
+    found = default(secret, BY_KIND["v1", "Secret"])
+    assert found["data"] == {"a": "YQ==", "b": "Qg==", "c": "w7w="}
+    assert "stringData" not in found
+    assert found["type"] == "Opaque"
+    assert "data" not in default({}, BY_KIND["v1", "Secret"])
+
+
 @pytest.mark.parametrize(
     ("image", "policy"),
     [

@@ -88,7 +88,9 @@ def test_times_quantities_and_base64() -> None:
     assert found[1].startswith(
         'status.capacity[cpu]: Invalid value: "x": quantities must match the regular expression \'^([+-]?[0-9.]+)'
     )
-    assert "must be of type byte" in errors({"binaryData": {"a": "*"}}, "ConfigMap")[0]
+    wrong = errors({"data": {"a": "hunter2"}}, "Secret")[0]
+    assert "data[a] in body must be of type byte" in wrong
+    assert "hunter2" not in wrong
     assert errors({"binaryData": {"a": "aGk="}}, "ConfigMap") == []
 
 
@@ -236,6 +238,13 @@ def of_type(draw: st.DrawFn, of: str, depth: int = 0) -> Any:
     few = st.lists(st.sampled_from(sorted(row.types)), max_size=5 if depth < 5 else 0, unique=True)
     chosen = {*row.required, *draw(few)}
     return {name: draw(of_type(row.types[name], depth + 1)) for name in sorted(chosen)}
+
+
+def test_an_unknown_field_in_a_part_that_is_not_acted_on() -> None:
+    value = {"spec": {"ports": [], "sessionAffinityConfig": {"nonsense": {"a": {"b": 1}}}}}
+    checked = check(value, BY_KIND["v1", "Service"])
+    assert checked.unknown == ["spec.sessionAffinityConfig.nonsense"]
+    assert checked.unacted == ["spec.sessionAffinityConfig"]
 
 
 @settings(max_examples=300)

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edged.errors import InvalidError
-from edged.model.times import format_micro, format_time, parse_time
+from edged.model.times import compact_time, format_micro, format_time, parse_time
 
 MOMENT = 1_786_017_600  # 2026-08-06T12:00:00Z
 
@@ -11,6 +11,7 @@ MOMENT = 1_786_017_600  # 2026-08-06T12:00:00Z
 def test_both_forms() -> None:
     assert format_time(MOMENT + 0.999) == "2026-08-06T12:00:00Z"
     assert format_micro(MOMENT + 0.25) == "2026-08-06T12:00:00.250000Z"
+    assert compact_time(MOMENT + 0.999) == "20260806T120000Z"
     assert format_time(0) == "1970-01-01T00:00:00Z"
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 
 from edged.errors import Cause
-from edged.model import causes, names
+from edged.model import causes, failover, names
 from edged.model.meta import LabelSelector, LabelSelectorRequirement, ObjectMeta, OwnerReference
 
 NOT_NEGATIVE = "must be greater than or equal to 0"
@@ -46,6 +46,13 @@ def tags(meta: ObjectMeta, path: str) -> Iterator[Cause]:
             yield causes.invalid(f"{path}.annotations", key, wrong)
     if names.annotations_size(meta.annotations) > names.ANNOTATIONS_MAX:
         yield causes.too_long(f"{path}.annotations", names.ANNOTATIONS_MAX)
+
+
+def failover_rule(meta: ObjectMeta, path: str) -> Iterator[Cause]:
+    """The annotation that says what becomes of a pod whose node is lost."""
+    rule = meta.annotations.get(failover.ANNOTATION)
+    if rule is not None and rule not in failover.RULES:
+        yield causes.unsupported(f"{path}.annotations[{failover.ANNOTATION}]", rule, failover.RULES)
 
 
 def labels(found: Mapping[str, str], path: str) -> Iterator[Cause]:

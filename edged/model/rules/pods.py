@@ -7,12 +7,23 @@ from collections.abc import Iterator
 from msgspec.structs import replace
 
 from edged.errors import Cause, InvalidError
-from edged.model import causes, names, quantity
-from edged.model.core import Container, ContainerPort, EnvVar, EnvVarSource, Pod, PodSpec, ResourceRequirements
-from edged.model.rules.metadata import NOT_NEGATIVE, labels
+from edged.model import causes, failover, names, quantity
+from edged.model.core import (
+    Container,
+    ContainerPort,
+    EnvVar,
+    EnvVarSource,
+    KeySelector,
+    Pod,
+    PodSpec,
+    ResourceRequirements,
+    Toleration,
+)
+from edged.model.rules.metadata import NOT_NEGATIVE, failover_rule, labels
 
 PROTOCOLS = ("SCTP", "TCP", "UDP")
 PULL_POLICIES = ("Always", "IfNotPresent", "Never")
+OPERATORS = ("Equal", "Exists")
 RESTART_POLICIES = ("Always", "OnFailure", "Never")
 STANDARD_RESOURCES = frozenset({"cpu", "memory", "ephemeral-storage"})
 DOWNWARD_FIELDS = (
@@ -38,6 +49,7 @@ _DOWNWARD_KEY = re.compile(r"metadata\.(?:labels|annotations)\['[^']+'\]")
 
 def pod(parsed: Pod) -> Iterator[Cause]:
     """A pod."""
+    yield from failover_rule(parsed.metadata, "metadata")
     yield from pod_spec(parsed.spec, "spec")
 
 
@@ -64,23 +76,53 @@ def pod_spec(spec: PodSpec, path: str) -> Iterator[Cause]:
     if spec.hostname and (wrong := names.label(spec.hostname)):
         yield causes.invalid(f"{path}.hostname", spec.hostname, wrong)
     yield from labels(spec.node_selector, f"{path}.nodeSelector")
+    for at, toleration in enumerate(spec.tolerations):
+        yield from _toleration(toleration, f"{path}.tolerations[{at}]")
 
 
 def pod_changes(new: Pod, old: Pod) -> Iterator[Cause]:
-    """A running pod takes new images, and nothing else."""
+    """A running pod takes new images and more tolerations, and nothing else."""
     if len(new.spec.containers) != len(old.spec.containers):
         yield causes.forbidden("spec.containers", "pod updates may not add or remove containers")
         return
     pairs = zip(new.spec.containers, old.spec.containers, strict=True)
     same_images = tuple(replace(container, image=before.image) for container, before in pairs)
-    if replace(new.spec, containers=same_images) != old.spec:
+    tolerations = old.spec.tolerations if _only_adds(new.spec, old.spec) else new.spec.tolerations
+    if replace(new.spec, containers=same_images, tolerations=tolerations) != old.spec:
         yield causes.forbidden("spec", MUTABLE)
+
+
+def _only_adds(new: PodSpec, old: PodSpec) -> bool:
+    """Whether each toleration is still there; for how long may change (Kubernetes, `ValidateOnlyAddedTolerations`)."""
+    timeless = {replace(each, toleration_seconds=None) for each in new.tolerations}
+    return all(replace(each, toleration_seconds=None) in timeless for each in old.tolerations)
 
 
 def port_number(port: int, path: str) -> Iterator[Cause]:
     """A number of a TCP or UDP port."""
     if not 1 <= port <= 65535:
         yield causes.invalid(path, port, PORT_RANGE)
+
+
+def _toleration(toleration: Toleration, path: str) -> Iterator[Cause]:
+    if toleration.key and (wrong := names.qualified(toleration.key)):
+        yield causes.invalid(f"{path}.key", toleration.key, wrong)
+    if not toleration.key and toleration.operator != "Exists":
+        all_keys = 'operator must be Exists when `key` is empty, which means "match all values and all keys"'
+        yield causes.invalid(f"{path}.operator", toleration.operator, all_keys)
+    if toleration.toleration_seconds is not None and toleration.effect != failover.NO_EXECUTE:
+        yield causes.invalid(f"{path}.effect", toleration.effect, "effect must be 'NoExecute' when `tolerationSeconds` is set")
+    match toleration.operator:
+        case "" | "Equal":
+            if wrong := names.label_value(toleration.value):
+                yield causes.invalid(f"{path}.operator", toleration.value, wrong)
+        case "Exists":
+            if toleration.value:
+                yield causes.invalid(f"{path}.operator", toleration.operator, "value must be empty when `operator` is 'Exists'")
+        case other:
+            yield causes.unsupported(f"{path}.operator", other, OPERATORS)
+    if toleration.effect and toleration.effect not in failover.EFFECTS:
+        yield causes.unsupported(f"{path}.effect", toleration.effect, failover.EFFECTS)
 
 
 def _container(container: Container, path: str) -> Iterator[Cause]:
@@ -155,7 +197,7 @@ def _variable(variable: EnvVar, path: str) -> Iterator[Cause]:
 
 
 def _source(source: EnvVarSource, path: str) -> Iterator[Cause]:
-    if source.field_ref is not None and source.config_map_key_ref is not None:
+    if sum(one is not None for one in (source.field_ref, source.config_map_key_ref, source.secret_key_ref)) > 1:
         yield causes.invalid(path, "", "may not have more than one field specified at a time")
     if source.field_ref is not None:
         field = source.field_ref.field_path
@@ -164,13 +206,18 @@ def _source(source: EnvVarSource, path: str) -> Iterator[Cause]:
         elif field not in DOWNWARD_FIELDS and not _DOWNWARD_KEY.fullmatch(field):
             yield causes.unsupported(f"{path}.fieldRef.fieldPath", field, DOWNWARD_FIELDS)
     if source.config_map_key_ref is not None:
-        reference = source.config_map_key_ref
-        if not reference.name:
-            yield causes.required(f"{path}.configMapKeyRef.name")
-        if not reference.key:
-            yield causes.required(f"{path}.configMapKeyRef.key")
-        elif wrong := names.config_key(reference.key):
-            yield causes.invalid(f"{path}.configMapKeyRef.key", reference.key, wrong)
+        yield from _key(source.config_map_key_ref, f"{path}.configMapKeyRef")
+    if source.secret_key_ref is not None:
+        yield from _key(source.secret_key_ref, f"{path}.secretKeyRef")
+
+
+def _key(reference: KeySelector, path: str) -> Iterator[Cause]:
+    if not reference.name:
+        yield causes.required(f"{path}.name")
+    if not reference.key:
+        yield causes.required(f"{path}.key")
+    elif wrong := names.config_key(reference.key):
+        yield causes.invalid(f"{path}.key", reference.key, wrong)
 
 
 def _resources(resources: ResourceRequirements, path: str) -> Iterator[Cause]:

@@ -11,7 +11,7 @@ from edged.model.apps import Deployment, DeploymentSpec, RollingUpdate
 from edged.model.core import IntOrString
 from edged.model.limits import MAX_REPLICAS
 from edged.model.meta import LabelSelector
-from edged.model.rules.metadata import IMMUTABLE, NOT_NEGATIVE, selector, tags
+from edged.model.rules.metadata import IMMUTABLE, NOT_NEGATIVE, failover_rule, selector, tags
 from edged.model.rules.pods import pod_spec
 
 STRATEGIES = ("Recreate", "RollingUpdate")
@@ -24,12 +24,14 @@ _PERCENT = (
 def deployment(parsed: Deployment) -> Iterator[Cause]:
     """A deployment."""
     spec = parsed.spec
+    yield from failover_rule(parsed.metadata, "metadata")
     if spec.replicas < 0:
         yield causes.invalid("spec.replicas", spec.replicas, NOT_NEGATIVE)
     if spec.replicas > MAX_REPLICAS:
         yield causes.invalid("spec.replicas", spec.replicas, f"must be less than or equal to {MAX_REPLICAS}")
     wrong = [*selector(spec.selector, "spec.selector"), *tags(spec.template.metadata, "spec.template.metadata")]
     yield from wrong
+    yield from failover_rule(spec.template.metadata, "spec.template.metadata")
     if not wrong:
         yield from _selects_its_own(spec)
     yield from pod_spec(spec.template.spec, "spec.template.spec")

@@ -58,6 +58,12 @@ PORTS = {"containerPort": 80, "name": "http"}
             [{"name": "A", "valueFrom": {"configMapKeyRef": {"key": "a"}}}],
             "configMapKeyRef.name: Required value",
         ),
+        ("containers.0.env", [{"name": "A", "valueFrom": {"secretKeyRef": {"key": "a"}}}], "secretKeyRef.name: Required value"),
+        (
+            "containers.0.env",
+            [{"name": "A", "valueFrom": {key: {"key": "a", "name": "b"} for key in ("secretKeyRef", "configMapKeyRef")}}],
+            "may not have more than one field specified at a time",
+        ),
         (
             "containers.0.resources",
             {"requests": {"cpu": "-1"}},
@@ -74,6 +80,13 @@ PORTS = {"containerPort": 80, "name": "http"}
         ("nodeName", "A", 'spec.nodeName: Invalid value: "A"'),
         ("hostname", "a.b", 'spec.hostname: Invalid value: "a.b"'),
         ("nodeSelector", {"a b": "c"}, 'spec.nodeSelector: Invalid value: "a b"'),
+        ("tolerations", [{"key": "a b", "operator": "Exists"}], 'spec.tolerations[0].key: Invalid value: "a b"'),
+        ("tolerations", [{"value": "a"}], "operator must be Exists when `key` is empty"),
+        ("tolerations", [{"key": "a", "value": "b c"}], 'spec.tolerations[0].operator: Invalid value: "b c"'),
+        ("tolerations", [{"key": "a", "operator": "Exists", "value": "b"}], "value must be empty when `operator` is 'Exists'"),
+        ("tolerations", [{"key": "a", "operator": "In"}], 'Unsupported value: "In": supported values: "Equal", "Exists"'),
+        ("tolerations", [{"key": "a", "effect": "NoRun"}], 'Unsupported value: "NoRun": supported values: "NoExecute"'),
+        ("tolerations", [{"key": "a", "tolerationSeconds": 5}], "effect must be 'NoExecute' when `tolerationSeconds` is set"),
     ],
 )
 def test_pods(pod: JSON, path: str, value: Any, says: str, wrong: Wrong, put: Put) -> None:
@@ -103,3 +116,17 @@ def test_a_pod_takes_a_new_image_only(pod: JSON, deployment: JSON, changed: Chan
     assert found[0].startswith("spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`")
     more = changed(put(pod, "spec.containers", [*pod["spec"]["containers"], {"name": "b", "image": "x"}]), pod)
     assert more == ["spec.containers: Forbidden: pod updates may not add or remove containers"]
+
+
+def test_a_pod_takes_more_tolerations_but_loses_none(pod: JSON, changed: Changed, put: Put) -> None:
+    first = {"key": "a", "operator": "Exists", "effect": "NoExecute"}
+    old = put(pod, "spec.tolerations", [first])
+    assert changed(put(pod, "spec.tolerations", [{"key": "b"}, {**first, "tolerationSeconds": 5}]), old) == []
+    assert changed(pod, old)[0].startswith("spec: Forbidden: pod updates may not change fields other than")
+
+
+def test_a_wrong_rule_of_failover_is_one_clear_cause(pod: JSON, wrong: Wrong, put: Put) -> None:
+    assert wrong(put(pod, "metadata.annotations", {"edged.io/failover": "quorum"})) == []
+    assert wrong(put(pod, "metadata.annotations", {"edged.io/failover": "Quorum"})) == [
+        'metadata.annotations[edged.io/failover]: Unsupported value: "Quorum": supported values: "quorum", "always", "never"'
+    ]

@@ -73,3 +73,12 @@ def test_a_deployment_keeps_its_selector(deployment: JSON, changed: Changed, put
     assert changed(put(deployment, "spec.selector", {"matchLabels": {"app": "db"}}), deployment) == [
         'spec.selector: Invalid value: {"matchLabels":{"app":"db"}}: field is immutable'
     ]
+
+
+@pytest.mark.parametrize("path", ["metadata", "spec.template.metadata"])
+def test_a_wrong_rule_of_failover_is_one_clear_cause(path: str, deployment: JSON, wrong: Wrong, put: Put) -> None:
+    assert wrong(put(deployment, f"{path}.annotations", {"edged.io/failover": "never"})) == []
+    [found] = wrong(put(deployment, f"{path}.annotations", {"edged.io/failover": "sometimes"}))
+    assert found.startswith(
+        f'{path}.annotations[edged.io/failover]: Unsupported value: "sometimes": supported values: "quorum"'
+    )
