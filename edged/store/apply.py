@@ -1,24 +1,78 @@
 """What a write or a delta does to the registers: the decisions of the store, one transaction at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import msgspec
 
 from edged.errors import AlreadyExistsError, ConflictError, NotFoundError
-from edged.model.objects import Key, Object
+from edged.model.objects import Object
+from edged.store.origins import Origins
+from edged.store.rows import Placed
 from edged.store.table import Table
+from edged.store.view import At, Pair, later, seen
+from edged.store.volatile import Beat, Draft, Drop, Hold, Lay
 from edged.store.writes import ADDED, DELETED, MODIFIED, Change, Create, Delete, Put, PutStatus, Write
-from edged.wire.sync import BODY, STATUS, Delta, Register
+from edged.wire.sync import BODY, STATUS, VOLATILE, Delta, Place, Register, signed_bytes, start_of
+
+Sign = Callable[[bytes], bytes]
+
+
+def unsigned(_: bytes) -> bytes:
+    """No signature: for a store whose registers nobody else takes."""
+    return b""
+
+
+class Mark(NamedTuple):
+    """How far a transaction had come: what a request did after it can be taken back."""
+
+    rv: int
+    numbers: dict[str, int]
+    changes: int
+    steps: int
 
 
 class Transaction:
-    """Applies writes of this origin, and deltas of others, to a table; collects what can be seen to change.
+    """Applies writes of this store, and deltas of others, to a table; collects what can be seen to change.
 
-    `rv` and `seq` are the last numbers given out; `clock` stamps all writes of the transaction. Nothing here commits.
+    `rv` is the last change number given out, `numbers` the number up to which everything is here, of each origin that was
+    touched. Nothing here commits. Call `end` after each request, and `hold` before the commit.
     """
 
-    def __init__(self, table: Table, origin: str, rv: int, seq: int) -> None:
-        self._table, self._origin = table, origin
-        self.rv, self.seq = rv, seq
+    def __init__(self, table: Table, draft: Draft, origins: Origins, rv: int, sign: Sign = unsigned) -> None:
+        self.table, self.draft, self.origins, self.rv = table, draft, origins, rv
+        self._sign = sign
+        self.numbers: dict[str, int] = {}
+        self._kept: dict[str, int] = {}  # what the table has of them
         self.changes: list[Change] = []
+        self._pairs: dict[At, Pair] = {}
+        self._before: dict[At, Object | None] = {}
+
+    # A request's beginning and end
+
+    def mark(self) -> Mark:
+        """Where a request begins."""
+        return Mark(self.rv, dict(self.numbers), len(self.changes), len(self.draft.steps))
+
+    def back_to(self, mark: Mark) -> None:
+        """A request is refused: nothing of it happened."""
+        self.rv, self.numbers = mark.rv, mark.numbers
+        del self.changes[mark.changes :]
+        self.draft.back_to(mark.steps)
+        self.end()
+
+    def end(self) -> None:
+        """A request ends."""
+        self._pairs.clear()
+        self._before.clear()
+
+    def hold(self) -> None:
+        """Put the numbers of durable origins into the table, once for all requests."""
+        for origin, number in self.numbers.items():
+            if VOLATILE not in origin and number != self._kept.get(origin, 0):
+                self.table.hold(origin, number)
+
+    # What is asked
 
     def write(self, writes: Sequence[Write], clock: int) -> list[Object]:
         """Apply `writes` in order; the objects as they are afterwards (a deleted one as it was)."""
@@ -26,62 +80,175 @@ class Transaction:
 
     def merge(self, delta: Delta) -> None:
         """Take the registers of another origin that beat what is here. ConflictError when the delta leaves a gap."""
-        held = self._table.held().get(delta.origin, 0)
+        if VOLATILE in delta.origin and not self._starts(delta.origin):
+            return
+        held = self.held(delta.origin)
         if delta.since > held:
             raise ConflictError(f"a delta of {delta.origin} after {delta.since}, {held} is held here")
-        touched: dict[Key, Object | None] = {}
         for register in delta.registers:
-            if register.seq <= held:
-                continue
-            key = Key(register.resource, register.namespace, register.name)
-            there = self._table.register(key, register.part)
-            if there is None or register.beats(there):
-                touched.setdefault(key, self._table.get(key))
-                self.rv += 1
-                self._table.replace(register, self.rv)
+            if register.seq > held:
+                self._take(register)
         if delta.upto > held:
-            self._table.hold(delta.origin, delta.upto)
-            if delta.origin == self._origin:  # a disk that forgot what it had acknowledged: never use a number twice
-                self.seq = max(self.seq, delta.upto)
-        for key, before in touched.items():
-            self._see(before, self._table.get(key))
+            self._advance(delta.origin, delta.upto)
+        self.tell()
+
+    def held(self, origin: str) -> int:
+        """The number up to which everything of an origin is here."""
+        if origin not in self.numbers:
+            run = self.draft.run(origin)
+            self.numbers[origin] = self._kept[origin] = run.held if run.origin == origin else self.table.number(origin)
+        return self.numbers[origin]
+
+    def _starts(self, origin: str) -> bool:
+        """Whether a volatile origin is of the latest start of its store. A later one makes the earlier's registers vanish."""
+        known = self.draft.run(origin).origin
+        if start_of(origin) <= start_of(known):
+            return origin == known
+        for place in self.draft.places(origin):
+            self.look(place)
+        self.rv += 1
+        self.draft.take(Hold(origin, 0))
+        return True
+
+    def _advance(self, origin: str, upto: int) -> None:
+        """All of an origin up to a number is here; this store's own never uses those numbers again."""
+        self.numbers[origin] = upto
+        if VOLATILE in origin:
+            self.draft.take(Hold(origin, upto))
+
+    def _take(self, register: Register) -> None:
+        place = register.place
+        there = self.look(place)
+        stands = there is None or register.beats(there.register)
+        if VOLATILE in register.origin:
+            if stands and register.part == STATUS and self.draft.takes(register.origin, place, register.value):
+                self._lay(register)
+            else:  # it is not kept, but ends what its store said before
+                self.draft.take(Drop(place, register.origin))
+        elif stands and not (there is None and self._doubted(place, register)):
+            self._put(place, register)
+
+    def _doubted(self, place: Place, register: Register) -> bool:
+        """Whether what was damaged in a place may stand against a register: then it comes back with `restore`."""
+        clock = self.table.damage.clock(place)
+        return clock is not None and clock >= register.clock
+
+    # One write
 
     def _write(self, write: Write, clock: int) -> Object:
         key = write.key
-        before = self._table.get(key)
+        body = (self.table.scope(key.resource), *key, BODY)
+        self.look(body)
+        before = self._before[body[:4]]
+        if before is None and self.table.damage.clock(body) is not None:
+            raise ConflictError(
+                f"{key.resource} \"{key.name}\" is damaged on this node's disk: it waits for another node's copy"
+            )
         if isinstance(write, Create):
             if before is not None:
                 raise AlreadyExistsError(f'{key.resource} "{key.name}" already exists')
-            self._put(key, BODY, write.uid, write.body, clock)
+            there = Object(key, self.rv, write.uid, write.body, write.status)
+            self.own(body, write.uid, write.body, clock)
             if write.status is not None:
-                self._put(key, STATUS, write.uid, write.status, clock)
+                self.own(_status(body), write.uid, write.status, clock)
         else:
             there = _expected(before, write)
             match write:
-                case Put(_, body, _):
-                    if body == there.body:
-                        return there
-                    self._put(key, BODY, there.uid, body, clock)
-                case PutStatus(_, status, _, _):
-                    if status == there.status:
-                        return there
-                    self._put(key, STATUS, there.uid, status, clock)
+                case Put():
+                    if write.body != there.body:
+                        self.own(body, there.uid, write.body, clock)
+                case PutStatus():
+                    self._put_status(write, there, clock)
                 case Delete():
-                    self._put(key, BODY, there.uid, None, clock)
+                    self.own(body, there.uid, None, clock)
                     if there.status is not None:
-                        self._put(key, STATUS, there.uid, None, clock)
-        after = self._table.get(key)
-        self._see(before, after)
-        return after or there
+                        self.own(_status(body), there.uid, None, clock)
+        self.tell()
+        return self._object(body[:4]) or there
 
-    def _put(self, key: Key, part: str, uid: str, value: bytes | None, clock: int) -> None:
-        there = self._table.register(key, part)
+    def _put_status(self, write: PutStatus, there: Object, clock: int) -> None:
+        place = (self.table.scope(write.key.resource), *write.key, STATUS)
+        standing = later(self.look(place), self.draft.best(place))
+        kept = standing is None or VOLATILE not in standing.register.origin
+        if write.status != there.status or not (kept or write.volatile):
+            self.own(place, there.uid, write.status, clock, volatile=write.volatile)
+
+    def own(self, place: Place, uid: str, value: bytes | None, clock: int, *, volatile: bool = False) -> None:
+        """Write under this store's origin what is later than all that stands in a place, whatever the wall clock says."""
+        there = later(self.look(place), self.draft.best(place))
         if there is not None:
-            clock = max(clock, there.clock + 1)  # a write follows what its writer saw, whatever the wall clock says
-        self.seq += 1
+            clock = max(clock, there.register.clock + 1)
+        origin = self.origins.of(place[0])
+        if volatile and place[0] == self.origins.group and self.draft.takes(self.origins.volatile, place, value):
+            origin = self.origins.volatile
+        self.write_at(origin, place, uid, value, clock)
+
+    def write_at(self, origin: str, place: Place, uid: str, value: bytes | None, clock: int) -> None:
+        """Write the next register of an own origin, with exactly this clock."""
+        register = Register(*place[1:], uid, origin, self.held(origin) + 1, clock, value)
+        register = msgspec.structs.replace(register, signature=self._sign(signed_bytes(register)))
+        self._advance(origin, register.seq)
+        if VOLATILE in origin:
+            self._lay(register)
+        else:
+            self.put(register)
+
+    # Registers
+
+    def look(self, place: Place) -> Placed | None:
+        """What stands durably in a place. The object is remembered as it was when it was first looked at."""
+        at = place[:4]
+        pair = self._pair(at)
+        if at not in self._before and at[0] == self.table.scope(at[1]):
+            self._before[at] = self._object(at)
+        return pair[0] if place[4] == BODY else pair[1]
+
+    def put(self, register: Register) -> None:
+        """Put a durable register in its place; what was damaged there is healed, unless it may have been later."""
+        place = register.place
+        self.look(place)
+        self._put(place, register)
+
+    def _put(self, place: Place, register: Register) -> None:
         self.rv += 1
-        self._table.replace(Register(*key, part, uid, self._origin, self.seq, clock, value), self.rv)
-        self._table.hold(self._origin, self.seq)
+        self.table.replace(register, self.rv)
+        if not self._doubted(place, register):
+            self.table.damage.forget(place)
+        self._changed(place, Placed(register, self.rv))
+        self.draft.take(Beat(place, register))
+
+    def remove(self, place: Place) -> None:
+        """Take a durable register away."""
+        self.look(place)
+        self.rv += 1
+        self.table.remove(place)
+        self._changed(place, None)
+
+    def tell(self) -> None:
+        """Note as changes how the objects that were looked at differ from before."""
+        for at, before in self._before.items():
+            self._see(before, self._object(at))
+        self._before.clear()
+
+    def _lay(self, register: Register) -> None:
+        self.look(register.place)
+        self.rv += 1
+        self.draft.take(Lay(Placed(register, self.rv)))
+
+    def _changed(self, place: Place, placed: Placed | None) -> None:
+        at = place[:4]
+        body, status = self._pair(at)
+        self._pairs[at] = (placed, status) if place[4] == BODY else (body, placed)
+
+    def _pair(self, at: At) -> Pair:
+        pair = self._pairs.get(at)
+        if pair is None:
+            pair = self._pairs[at] = self.table.pair(at)
+        return pair
+
+    def _object(self, at: At) -> Object | None:
+        body, status = self._pair(at)
+        return seen(body, later(status, self.draft.best((*at, STATUS))))
 
     def _see(self, before: Object | None, after: Object | None) -> None:
         if before is not None and (after is None or after.uid != before.uid):
@@ -89,6 +256,10 @@ class Transaction:
             before = None
         if after is not None and after != before:
             self.changes.append(Change(ADDED if before is None else MODIFIED, self.rv, after))
+
+
+def _status(body: Place) -> Place:
+    return (*body[:4], STATUS)
 
 
 def _expected(there: Object | None, write: Put | PutStatus | Delete) -> Object:

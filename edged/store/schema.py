@@ -7,15 +7,21 @@ from edged.errors import StorageError
 MIGRATIONS = (
     """
     CREATE TABLE registers (
-        resource TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL, part TEXT NOT NULL,
+        scope TEXT NOT NULL, resource TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL, part TEXT NOT NULL,
         uid TEXT NOT NULL, origin TEXT NOT NULL, seq INTEGER NOT NULL, clock INTEGER NOT NULL,
         value BLOB, signature BLOB NOT NULL,
         rv INTEGER NOT NULL,
-        PRIMARY KEY (resource, namespace, name, part)
+        checksum INTEGER NOT NULL,
+        PRIMARY KEY (scope, resource, namespace, name, part)
     );
-    CREATE UNIQUE INDEX registers_by_origin ON registers (origin, seq);
-    CREATE TABLE held (origin TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
-    CREATE TABLE self (origin TEXT NOT NULL);
+    -- Not unique: a row whose origin or number was damaged must not be in the way of one that is sound.
+    CREATE INDEX registers_by_origin ON registers (origin, seq);
+    CREATE INDEX tombstones ON registers (clock) WHERE value IS NULL;
+    CREATE TABLE held (origin TEXT PRIMARY KEY, seq INTEGER NOT NULL, checksum INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE floors (origin TEXT PRIMARY KEY, seq INTEGER NOT NULL, checksum INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE certificates (id BLOB PRIMARY KEY, der BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE copying (scope TEXT PRIMARY KEY) WITHOUT ROWID; -- a row while a fresh copy of a scope is not complete
+    CREATE TABLE self (id TEXT NOT NULL, starts INTEGER NOT NULL, checksum INTEGER NOT NULL);
     """,
 )
 
@@ -33,7 +39,16 @@ def prepare(connection: apsw.Connection) -> None:
     version = connection.pragma("user_version")
     if not isinstance(version, int) or version > len(MIGRATIONS):
         raise StorageError(f"{connection.filename}: made by a newer edged (schema {version}, {len(MIGRATIONS)} is known here)")
+    migrate(connection)
+
+
+def migrate(connection: apsw.Connection, to: int | None = None) -> None:
+    """Bring the tables of a file up to date, or to an older version, in one transaction."""
+    version = connection.pragma("user_version")
+    to = len(MIGRATIONS) if to is None else to
+    if version == to:
+        return  # nothing is written: a start that changes nothing wears nothing
     with connection:
-        for script in MIGRATIONS[version:]:
+        for script in MIGRATIONS[version:to]:
             connection.execute(script).fetchall()
-        connection.pragma("user_version", len(MIGRATIONS))
+        connection.pragma("user_version", to)

@@ -27,12 +27,17 @@ class Put(NamedTuple):
 
 
 class PutStatus(NamedTuple):
-    """A new status. `uid`: only if the object is still this one (else ConflictError)."""
+    """A new status. `uid`: only if the object is still this one (else ConflictError).
+
+    `volatile`: it may be lost with this process. It is seen and replicated as any other and costs no flash; it becomes
+    durable when the store checkpoints, or at once when there are too many of them, or the kind is the whole fleet's.
+    """
 
     key: Key
     status: bytes
     rv: int | None = None
     uid: str | None = None
+    volatile: bool = False
 
 
 class Delete(NamedTuple):

@@ -21,13 +21,13 @@ def test_an_older_file_keeps_what_it_holds(tmp_path: Path, monkeypatch: pytest.M
     path = str(tmp_path / "store.db")
     connection = apsw.Connection(path)
     schema.prepare(connection)
-    connection.execute("INSERT INTO held VALUES ('gw-a:1', 7)").fetchall()
+    connection.execute("INSERT INTO held VALUES ('/gw-a:1', 7, 0)").fetchall()
     connection.close()
     newer = (*schema.MIGRATIONS, "ALTER TABLE held ADD COLUMN seen INTEGER; CREATE TABLE more (x);")
     monkeypatch.setattr(schema, "MIGRATIONS", newer)
     connection = apsw.Connection(path)
     schema.prepare(connection)
-    assert connection.execute("SELECT * FROM held").fetchall() == [("gw-a:1", 7, None)]
+    assert connection.execute("SELECT * FROM held").fetchall() == [("/gw-a:1", 7, 0, None)]
     assert connection.execute("SELECT count(*) FROM more").fetchall() == [(0,)]
     connection.close()
 
