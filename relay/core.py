@@ -1,5 +1,7 @@
 """What the relay says to whom: one fleet, its connected nodes, and a message from one of them. Pure.
 
+A node hears of the nodes of its group, and of those of others that contacts.py introduces it to.
+
 A client is a connection. It is `challenged` until it proves to be a node, then a `member` of its node's group, and gone
 when it is refused, replaced or cut off:
 
@@ -19,6 +21,7 @@ from edged.identity.certificates import Subject
 from edged.identity.verifier import Verifier
 from edged.wire import relay as wire
 from edged.wire.codec import VERSION
+from relay.contacts import Contacts, News
 
 REPLACED = "a newer connection of this node is here"
 
@@ -68,6 +71,7 @@ class Relay:
         self._names = frozenset(name.lower() for name in names)
         self._clients: dict[int, _Client] = {}
         self._groups: dict[str, dict[str, int]] = {}
+        self._contacts = Contacts()
         self.statistics = Statistics(0, 0, 0, Counter(), Counter())
 
     @property
@@ -105,13 +109,13 @@ class Relay:
                 if client.node is None:
                     break
             elif isinstance(message, wire.Forward):
-                actions += self._forward(client.node, message)
+                actions += self._forward(session, client.node, message)
             else:
                 self.statistics.dropped["unexpected"] += 1
         return actions
 
     def gone(self, session: int) -> list[Action]:
-        """The connection of `session` ended: the others of its group hear of it."""
+        """The connection of `session` ended: whoever could reach it hears of it."""
         client = self._clients.pop(session, None)
         if client is None or client.node is None:
             return []
@@ -119,7 +123,8 @@ class Relay:
         del group[client.node.name]
         if not group:
             del self._groups[client.node.group]
-        return [Send(other, wire.Absence(client.node.name)) for other in group.values()]
+        actions: list[Action] = [Send(other, wire.Absence(client.node.name)) for other in group.values()]
+        return actions + self._told(self._contacts.go(session))
 
     def late(self, session: int) -> list[Action]:
         """The time to prove is over for `session`."""
@@ -146,19 +151,33 @@ class Relay:
         group = self._groups.setdefault(node.group, {})
         actions: list[Action] = [Send(session, wire.Welcome(VERSION, node.name, client.observed))]
         older = group.get(node.name)
+        news: list[News] = []
         if older is not None:
             actions += self._refuse(older, "replaced", REPLACED)
+            news += self._contacts.go(older)
         for name, other in group.items():
             if name != node.name:
                 actions.append(Send(session, wire.Presence(name, other)))
                 actions.append(Send(other, wire.Presence(node.name, session)))
         group[node.name] = session
-        return actions
+        return actions + self._told(news + self._contacts.come(session, node))
 
-    def _forward(self, sender: Subject, message: wire.Forward) -> list[Action]:
-        to = self._groups[sender.group].get(message.to)
-        if to is None or message.to == sender.name:
+    def _told(self, news: list[News]) -> list[Action]:
+        """News of nodes of other groups, for those who are still here."""
+        return [
+            Send(session, wire.Presence(node.name, at, node.group) if here else wire.Absence(node.name, node.group))
+            for session, node, at, here in news
+            if session in self._clients
+        ]
+
+    def _forward(self, session: int, sender: Subject, message: wire.Forward) -> list[Action]:
+        group = message.group or sender.group
+        to = self._groups.get(group, {}).get(message.to)
+        if to is None or to == session:
             self.statistics.dropped["absent"] += len(message.datagrams)
+            return []
+        if group != sender.group and not self._contacts.met(session, to):
+            self.statistics.dropped["unintroduced"] += len(message.datagrams)
             return []
         sizes = [len(datagram) for datagram in message.datagrams]
         if not sizes or max(sizes) > wire.MAX_DATAGRAM:
@@ -166,7 +185,7 @@ class Relay:
             return []
         self.statistics.datagrams += len(sizes)
         self.statistics.bytes += sum(sizes)
-        return [Send(to, wire.Deliver(sender.name, message.datagrams))]
+        return [Send(to, wire.Deliver(sender.name, message.datagrams, sender.group if group != sender.group else ""))]
 
     def _refuse(self, session: int, kind: str, reason: str) -> list[Action]:
         """Tell a client why, and forget it. Its place in the group is its successor's, or nobody's."""

@@ -42,7 +42,7 @@ class Owner(Protocol):
         """The peer opened a stream."""
 
     def told(self, connection: "Connection", addresses: Sequence[str]) -> None:
-        """The peer told where it may be reached."""
+        """The peer told where it may be reached, and whether it wants the link (`connection.wanted`)."""
 
 
 class Connection:
@@ -54,6 +54,9 @@ class Connection:
     def __init__(self, link: Link, path: Path, *, ports: Ports, owner: Owner, node: str | None) -> None:
         self.link, self.path, self.node = link, path, node
         self.waiting: set[LinkStream] = set()
+        self.wanted: bool | None = None  # whether the peer wants to keep the link; None until it has said so
+        self.began = trio.current_time()
+        self._quiet = self.began  # since when there is no stream, while there is none
         self.over = trio.Event()
         self.reason = ""
         self._ports, self._owner = ports, owner
@@ -88,11 +91,20 @@ class Connection:
             stream.progressed()
         self._ports.schedule(self.deadline())
 
+    def quiet_for(self, now: float) -> float:
+        """Seconds for which there was no stream."""
+        return 0.0 if self._streams else now - self._quiet
+
     def open_stream(self) -> LinkStream:
         """A new stream to the peer. UnreachableError when the link carries no more."""
         if self.over.is_set():
             raise UnreachableError(f"the link to {self.node} is down: {self.reason}")
         return self._stream(self.link.open())
+
+    def check(self) -> None:
+        """The peer may have been restarted: it answers soon, or this is over."""
+        self.link.check(trio.current_time())
+        self.flush()
 
     def close(self, reason: str) -> None:
         """End it, and tell the peer why."""
@@ -104,6 +116,7 @@ class Connection:
     def forget(self, stream: int) -> None:
         """The stream is closed."""
         self._streams.pop(stream, None)
+        self._quiet = trio.current_time()
 
     def _stream(self, stream: int) -> LinkStream:
         made = self._streams[stream] = LinkStream(self, stream)
@@ -122,6 +135,7 @@ class Connection:
             elif isinstance(event, Named):
                 self._ports.name(self, event.connection_id, added=event.added)
             elif isinstance(event, Told):
+                self.wanted = event.wanted
                 self._owner.told(self, event.addresses)
             elif isinstance(event, Up):
                 self.node = event.peer

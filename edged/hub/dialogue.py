@@ -8,6 +8,7 @@ from collections.abc import Callable
 from hashlib import sha256
 
 from edged.errors import DeniedError, ProtocolError
+from edged.hub.names import named
 from edged.identity.certificates import Subject
 from edged.identity.node import Identity
 from edged.identity.verifier import Verifier
@@ -19,23 +20,32 @@ PROBE_KEY = 32  # bytes
 
 
 class Dialler:
-    """The client's half. `receive` returns what to answer; when `peer` is set the dialogue is over."""
+    """The client's half. `receive` returns what to answer; when `peer` is set the dialogue is over.
+
+    `subject` is whom the other end's certificate names.
+    """
 
     def __init__(self, name: str, *, identity: Identity, verifier: Verifier, wall: Callable[[], float]) -> None:
         self._name = name
         self._identity, self._verifier, self._wall = identity, verifier, wall
         self._certificate = b""
         self._expected: type[Nonce | Accepted] = Nonce
+        self.subject: Subject | None = None
         self.peer: str | None = None
         self.probe_key = b""
+
+    @property
+    def met(self) -> bool:
+        """Whether who answered is the node that was dialled."""
+        return bool(self._certificate)
 
     def begin(self, server_certificate: bytes) -> list[Control]:
         """TLS is done, and the server showed this certificate (DER). DeniedError when it is not the node we dialled."""
         subject = self._verifier.certificate(server_certificate, self._wall())
         check_node(subject, self._identity)
-        if subject.name != self._name:
+        if named(subject, self._identity) != self._name:
             raise DeniedError(f"{subject.uri} answered where node {self._name} was dialled")
-        self._certificate = server_certificate
+        self._certificate, self.subject = server_certificate, subject
         return [Hello(VERSION)]
 
     def receive(self, message: Control) -> list[Control]:
@@ -70,6 +80,7 @@ class Doorkeeper:
         self._identity, self._verifier, self._wall, self._token, self._admit = identity, verifier, wall, token, admit
         self._nonce = token(NONCE)
         self._expected: type[Hello | Proof] = Hello
+        self.subject: Subject | None = None
         self.peer: str | None = None
         self.probe_key = b""
 
@@ -89,7 +100,7 @@ class Doorkeeper:
         subject = self._verifier.proof(message.certificate, data, message.signature, self._wall())
         check_node(subject, self._identity)
         self._admit(subject)
-        self.probe_key, self.peer = self._token(PROBE_KEY), subject.name
+        self.probe_key, self.subject, self.peer = self._token(PROBE_KEY), subject, named(subject, self._identity)
         return [Accepted(self.probe_key)]
 
 
@@ -100,10 +111,8 @@ def check_version(version: int) -> None:
 
 
 def check_node(subject: Subject, identity: Identity) -> None:
-    """DeniedError when the certificate names no other node of our own group: what is shared on links is the group's."""
+    """DeniedError when the certificate names no other node. What is served to one of another group is decided by stream."""
     if subject.role != "node":
         raise DeniedError(f"{subject.uri} is no node")
-    if subject.group != identity.group:
-        raise DeniedError(f"{subject.uri} is not of group {identity.group}")
-    if subject.name == identity.name:
+    if (subject.group, subject.name) == (identity.group, identity.name):
         raise DeniedError(f"{subject.uri} has our own name")

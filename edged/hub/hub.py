@@ -6,24 +6,31 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import trio
 
 from edged.errors import DeniedError, ProtocolError, UnreachableError
-from edged.hub.linker import Linker, Peer
+from edged.hub.connection import Connection
+from edged.hub.linker import NOT_NEEDED, Linker
+from edged.hub.names import abroad
+from edged.hub.peer import Peer
 from edged.hub.stream import LinkStream
 from edged.hub.udp import UdpSocket
+from edged.identity.certificates import Subject
 from edged.identity.node import Identity
 from edged.identity.verifier import Verifier
 from edged.kit.address import Address, parse_address
 from edged.kit.log import Log
 from edged.wire.codec import framed
-from edged.wire.peer import ANSWER, MAX_CONTROL, OPENING, Opening, Refused
+from edged.wire.peer import ANSWER, MAX_CONTROL, OPENING, Opening, Refused, Sync
 
 OPENING_S = 10.0  # for the other end to say what a stream is for, or to answer
 MAX_SERVED = 128  # streams of one node that are served at a time; QUIC lets it have 100 open, some may be ending
+
+SERVED_ABROAD = (Sync,)  # what a node of another group may open: replication, which looks at its certificate
 
 Handler = Callable[[str, Any, LinkStream], Awaitable[None]]  # each takes the kind of opening that it is registered for
 
@@ -58,11 +65,12 @@ class HubStatistics:
 
 
 class Hub:
-    """Links this node to the others of its group, while `run` runs.
+    """Links this node to the others of its group, and to some of other groups, which are called GROUP/NAME, while `run` runs.
 
     `listen` is the UDP socket's IP address and port, `peers` the configured addresses of nodes, "host:port". `handlers` serve
     accepted streams by the type of their opening: they answer it; the stream is closed when they return, reset when they
-    raise. A stream that breaks under a handler is no fault of it; any other exception ends the hub.
+    raise. A stream that breaks under a handler is no fault of it; any other exception ends the hub. With `discovery` nodes on
+    the LAN are found by beacons; `state_dir` is where the last known addresses are kept, None: nowhere.
     """
 
     def __init__(
@@ -77,11 +85,15 @@ class Hub:
         log: Log,
         random: Random,
         insecure_relays: bool = False,
+        discovery: bool = False,
+        state_dir: Path | None = None,
         wall: Callable[[], float] = time.time,
         token: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self._identity, self._verifier, self._relays, self._insecure_relays = identity, verifier, relays, insecure_relays
         self._listen, self._peers, self._handlers = parse_address(listen), peers, handlers
+        self._discovery, self._state_dir = discovery, state_dir
+        self._wanted: frozenset[str] | None = None
         self._log, self._random, self._wall, self._token = log, random, wall, token
         self._linker: Linker | None = None
         self._changed = trio.Event()
@@ -92,35 +104,96 @@ class Hub:
 
     @property
     def linked(self) -> frozenset[str]:
-        """The nodes to which there is a link now."""
-        return frozenset(peer.name for peer in self._linker.linked) if self._linker is not None else frozenset()
+        """The nodes of the group to which there is a link now."""
+        return frozenset(peer.name for peer in self._peers_linked() if not abroad(peer.name))
 
     async def links_changed(self, known: frozenset[str]) -> frozenset[str]:
         """Wait until `linked` differs from `known`; returns it."""
-        while self.linked == known:
-            await self._changed.wait()
-        return self.linked
+        return await self._other(lambda: self.linked, known)
+
+    @property
+    def known(self) -> frozenset[str]:
+        """The other nodes known of the group: configured, announced by the relay or a beacon, linked before. It only grows."""
+        return frozenset(name for name in (self._linker.peers if self._linker is not None else ()) if not abroad(name))
+
+    async def known_changed(self, before: frozenset[str]) -> frozenset[str]:
+        """Wait until `known` differs from `before`; returns it."""
+        return await self._other(lambda: self.known, before)
+
+    @property
+    def neighbours(self) -> frozenset[str]:
+        """The linked nodes whose link one of both ends wants to keep; others are linked for a while, for a call."""
+        return frozenset(peer.name for peer in self._peers_linked() if peer.neighbour and not abroad(peer.name))
+
+    async def neighbours_changed(self, before: frozenset[str]) -> frozenset[str]:
+        """Wait until `neighbours` differs from `before`; returns it."""
+        return await self._other(lambda: self.neighbours, before)
+
+    @property
+    def abroad(self) -> frozenset[str]:
+        """As `neighbours`, of other groups: GROUP/NAME. They are those to whom the relay introduced us, or configured."""
+        return frozenset(peer.name for peer in self._peers_linked() if peer.neighbour and abroad(peer.name))
+
+    async def abroad_changed(self, before: frozenset[str]) -> frozenset[str]:
+        """Wait until `abroad` differs from `before`; returns it."""
+        return await self._other(lambda: self.abroad, before)
+
+    def subject(self, node: str) -> Subject | None:
+        """Whom the certificate of a linked node names; None for one that is not linked."""
+        peer = self._linker.peers.get(node) if self._linker is not None else None
+        return peer.connection.link.subject if peer is not None and peer.connection is not None else None
+
+    def _peers_linked(self) -> list[Peer]:
+        return self._linker.linked if self._linker is not None else []
+
+    def want(self, nodes: frozenset[str] | None) -> None:
+        """Dial and keep links to these of the known nodes only; None, as at first: to all.
+
+        A link that neither end wants is closed when it carried no stream for a minute. `open_stream` makes one to any node.
+        """
+        self._wanted = nodes
+        if self._linker is not None:
+            self._linker.want(nodes)
+
+    def drop(self, node: str, reason: str) -> None:
+        """End the link to a node that says what no honest one would; it is told the reason, and may come again."""
+        if self._linker is not None:
+            self._linker.drop(node, reason)
 
     async def open_stream(self, node: str, opening: Opening) -> LinkStream:
-        """A stream to `node` for what `opening` says, once the node has agreed.
+        """A stream to `node` for what `opening` says, once the node has agreed. A known node without a link is dialled.
 
-        UnreachableError when there is no link or no answer within OPENING_S, DeniedError when the node refuses.
+        UnreachableError when no link can be had or no answer came within OPENING_S, DeniedError when the node refuses.
         """
-        if self._linker is None:
-            raise UnreachableError("the hub is not running")
-        stream = self._linker.connection(node).open_stream()
         try:
             with trio.fail_after(OPENING_S):
-                await stream.send_all(framed(OPENING.encode(opening)))
-                answer = ANSWER.decode(await stream.receive_frame(MAX_CONTROL))
+                connection = await self._linked(node)
+                try:
+                    return await self._opened_for(opening, connection)
+                except UnreachableError:
+                    if connection.reason != NOT_NEEDED:
+                        raise
+                # It was closed just when we came: nobody has heard the opening.
+                return await self._opened_for(opening, await self._linked(node))
+        except trio.TooSlowError as error:
+            raise UnreachableError(f"node {node} did not answer within {OPENING_S:.0f} s") from error
+
+    async def _linked(self, node: str) -> Connection:
+        if self._linker is None:
+            raise UnreachableError("the hub is not running")
+        return await self._linker.connection(node)
+
+    async def _opened_for(self, opening: Opening, connection: Connection) -> LinkStream:
+        stream = connection.open_stream()
+        try:
+            await stream.send_all(framed(OPENING.encode(opening)))
+            answer = ANSWER.decode(await stream.receive_frame(MAX_CONTROL))
             if isinstance(answer, Refused):
-                raise DeniedError(f"node {node}: {answer.reason}")
+                raise DeniedError(f"node {stream.peer}: {answer.reason}")
         except BaseException as error:
             stream.abort()
-            if isinstance(error, trio.TooSlowError):
-                raise UnreachableError(f"node {node} did not answer within {OPENING_S:.0f} s") from error
             if isinstance(error, trio.BrokenResourceError | ProtocolError):
-                raise UnreachableError(f"node {node}: {error}") from error
+                raise UnreachableError(f"node {stream.peer}: {error}") from error
             raise
         return stream
 
@@ -146,6 +219,8 @@ class Hub:
                 relays=self._relays,
                 insecure_relays=self._insecure_relays,
                 peers=self._peers,
+                discovers=self._discovery,
+                directory=self._state_dir,
                 opened=self._opened,
                 changed=self._notify,
                 log=self._log,
@@ -153,6 +228,7 @@ class Hub:
                 wall=self._wall,
                 token=self._token,
             )
+            linker.want(self._wanted)
             async with trio.open_nursery() as self._nursery:
                 task_status.started(udp.address)
                 await linker.run()
@@ -160,6 +236,11 @@ class Hub:
             self._linker = None
             udp.close()
             self._notify()
+
+    async def _other(self, now: Callable[[], frozenset[str]], before: frozenset[str]) -> frozenset[str]:
+        while (nodes := now()) == before:
+            await self._changed.wait()
+        return nodes
 
     def _notify(self) -> None:
         self._changed.set()
@@ -177,7 +258,7 @@ class Hub:
 
     async def _serve(self, peer: str, stream: LinkStream) -> None:
         try:
-            opening = await self._opening(stream)
+            opening = await self._opening(peer, stream)
             if opening is not None:
                 await self._handlers[type(opening)](peer, opening, stream)
             await stream.aclose()
@@ -187,14 +268,15 @@ class Hub:
             stream.abort()
             self._serving[peer] -= 1
 
-    async def _opening(self, stream: LinkStream) -> Opening | None:
-        """What the stream is for; None when it was refused because we do not do that."""
+    async def _opening(self, peer: str, stream: LinkStream) -> Opening | None:
+        """What the stream is for; None when it was refused because we do not do that, or not for `peer`."""
         try:
             with trio.fail_after(OPENING_S):
                 opening = OPENING.decode(await stream.receive_frame(MAX_CONTROL))
-            if type(opening) in self._handlers:
+            foreign = abroad(peer) and not isinstance(opening, SERVED_ABROAD)
+            if type(opening) in self._handlers and not foreign:
                 return opening
-            reason = f"no {type(opening).__name__} streams are served here"
+            reason = f"no {type(opening).__name__} streams are served here{' to another group' if foreign else ''}"
         except (ProtocolError, trio.TooSlowError) as error:
             self.misspoken += 1
             reason = f"not an opening that is spoken here: {error}"

@@ -20,6 +20,7 @@ from edged.errors import DeniedError, ProtocolError, UnreachableError
 from edged.hub.dialogue import Dialler, Doorkeeper
 from edged.hub.packets import CONNECTION_ID
 from edged.hub.probe import PING_SIZE
+from edged.identity.certificates import Subject
 from edged.identity.node import Identity
 from edged.wire.codec import Frames, framed
 from edged.wire.peer import ALPN, CONTROL, MAX_CONTROL, STREAM_WINDOW, Candidates, Control, Credit
@@ -63,9 +64,10 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """The peer told the addresses at which it may be reached."""
+    """The peer told the addresses at which it may be reached, and whether it wants to keep the link."""
 
     addresses: list[str]
+    wanted: bool
 
 
 @dataclass(slots=True)
@@ -151,7 +153,7 @@ class Link:
 
     @classmethod
     def dial(cls, identity: Identity, dialogue: Dialler, name: str, now: float) -> "Link":
-        """Begin a link to node `name`."""
+        """Begin a link to the node that its certificate calls `name`."""
         quic = QuicConnection(configuration=_configuration(identity, name))
         link = cls(quic, dialogue, now)
         quic.connect(FAKE_PEER, now)
@@ -172,6 +174,11 @@ class Link:
     def peer(self) -> str | None:
         """The proved name of the other end."""
         return self._dialogue.peer
+
+    @property
+    def subject(self) -> Subject | None:
+        """Whom the peer's certificate names; None before it is proved."""
+        return self._dialogue.subject if self.peer is not None else None
 
     @property
     def connection_id(self) -> bytes:
@@ -371,7 +378,7 @@ class Link:
                 if flow is not None:
                     flow.allowed = max(flow.allowed, message.upto)
             elif isinstance(message, Candidates):
-                self._events.append(Told(message.addresses))
+                self._events.append(Told(message.addresses, message.wanted))
             else:
                 raise ProtocolError(f"{type(message).__name__} out of turn")
 

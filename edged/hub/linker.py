@@ -1,61 +1,51 @@
-"""Keeps one proved link to each known node of the group: dials, answers, and decides which link stays."""
+"""Keeps one proved link to each wanted node: hears of nodes, answers them, and decides which link stays."""
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path as FilePath
 from random import Random
 
 import trio
 
 from edged.errors import DeniedError, UnreachableError
+from edged.hub.beacon import Hint
+from edged.hub.book import Book
 from edged.hub.candidates import candidates
 from edged.hub.connection import Connection
-from edged.hub.dialogue import Dialler, Doorkeeper
+from edged.hub.dialling import Dialling
+from edged.hub.dialogue import Doorkeeper
+from edged.hub.discovery import Discovery
 from edged.hub.interfaces import own_addresses
 from edged.hub.link import Link
-from edged.hub.pairing import patience, replaces
+from edged.hub.memory import Memory
+from edged.hub.names import abroad, named, own_name, parted
+from edged.hub.pairing import replaces, unused
 from edged.hub.path import Path
+from edged.hub.peer import Peer
 from edged.hub.relaylink import RelayLink
-from edged.hub.relayspeech import Told
+from edged.hub.relayspeech import Told, Welcomed
 from edged.hub.stream import LinkStream
 from edged.hub.switch import Switch
 from edged.hub.udp import UdpSocket
 from edged.identity.certificates import NAME, Subject
 from edged.identity.node import Identity
 from edged.identity.verifier import Verifier
-from edged.kit.address import Address, parse_address
-from edged.kit.backoff import Backoff
+from edged.kit.address import Address
 from edged.kit.log import Log
 from edged.wire.peer import MAX_CANDIDATES, Candidates
 from edged.wire.relay import Absence, Deliver, Presence
 
-DIAL_FIRST_S, DIAL_CAP_S = 0.5, 30.0
-STEADY_S = 10.0  # a link that lived for so long begins the back-off anew
-RESOLVE_S = 5.0  # for the names among configured addresses
-ADDRESSES_S = 20.0  # between looks at our own addresses
-MAX_PEERS = 1024  # known nodes; a relay that announces more is not believed
-
-
-@dataclass(slots=True, eq=False)
-class Peer:
-    """A node that we know of: configured, announced by the relay (`session`), or because it linked itself."""
-
-    name: str
-    configured: Sequence[str]
-    session: int | None = None
-    addresses: list[Address] = field(default_factory=list)
-    connection: Connection | None = None
-    since: float = 0.0
-    changed: trio.Event = field(default_factory=trio.Event)
-
-    def change(self) -> None:
-        """Wake whoever waits for this peer."""
-        self.changed.set()
-        self.changed = trio.Event()
+LOOK_S = 20.0  # between looks at our own addresses, at links that nobody wants, at addresses worth remembering
+NOT_NEEDED = "not needed now"
+MAX_PEERS = 1024  # known nodes of our group; a relay that announces more is not believed
+MAX_ABROAD = 1024  # of other groups: a dozen for most, two a group for who observes them all
+RETURN_S = 60.0  # a node abroad that the relay announced before it went away is wanted for so long after it is back
 
 
 class Linker:
-    """`opened` gets each stream that a peer opens, `changed` is called when a link came or went."""
+    """`opened` gets each stream that a peer opens, `changed` is called when a link or a known node came, or a link went.
+
+    `discovers`: find nodes on the LAN. `directory`: where last known addresses are kept; None: nowhere.
+    """
 
     def __init__(
         self,
@@ -66,6 +56,8 @@ class Linker:
         relays: Sequence[str],
         insecure_relays: bool,
         peers: Mapping[str, Sequence[str]],
+        discovers: bool,
+        directory: FilePath | None,
         opened: Callable[[str, LinkStream], None],
         changed: Callable[[], None],
         log: Log,
@@ -86,21 +78,70 @@ class Linker:
             insecure=insecure_relays,
         )
         self.switch = Switch(udp, self.relay, self._answer)
-        self.peers = {name: Peer(name, addresses) for name, addresses in peers.items() if name != identity.name}
+        self.peers = {name: Peer(name, addresses, wanted=True) for name, addresses in peers.items() if name != identity.name}
+        self._wanted: frozenset[str] | None = None
         self._own = self._own_addresses()
         self._nursery: trio.Nursery | None = None
+        self._welcomed = trio.current_time()
+        self._book = Book(f"{identity.fleet}/{identity.group}", self._usable)
+        self._memory = Memory(directory, self._book, log)
+        self._dialling = Dialling(
+            identity=identity,
+            verifier=verifier,
+            switch=self.switch,
+            owner=self,
+            book=self._book,
+            path=self._path,
+            ipv6=udp.ipv6,
+            log=log,
+            random=random,
+            wall=wall,
+        )
+        self._discovery: Discovery | None = None
+        if discovers and not udp.address.loopback:
+            self._discovery = Discovery(
+                udp.address, self, identity=identity, verifier=verifier, log=log, random=random, wall=wall, token=token
+            )
 
     @property
     def linked(self) -> list[Peer]:
         """The nodes to which there is a link now."""
         return [peer for peer in self.peers.values() if peer.connection is not None]
 
-    def connection(self, node: str) -> Connection:
-        """The link to a node; UnreachableError when there is none."""
+    async def connection(self, node: str) -> Connection:
+        """The link to a node, dialled when there is none. UnreachableError when it cannot be; the caller bounds the wait."""
         peer = self.peers.get(node)
-        if peer is None or peer.connection is None:
-            raise UnreachableError(f"no link to node {node}")
-        return peer.connection
+        if peer is None:
+            raise UnreachableError(f"no link to node {node}, which is not known here")
+        return await self._dialling.linked(peer)
+
+    def drop(self, node: str, reason: str) -> None:
+        """End the link to a node, if there is one."""
+        peer = self.peers.get(node)
+        if peer is not None and peer.connection is not None:
+            peer.connection.close(reason)
+
+    def want(self, nodes: frozenset[str] | None) -> None:
+        """Keep links to these of the known nodes of the group only; None: to all."""
+        if nodes == self._wanted:
+            return
+        self._wanted = nodes
+        for peer in self.peers.values():
+            self._decide(peer)
+        self._search()
+        self._changed()
+
+    def _decide(self, peer: Peer) -> None:
+        """Whether a link to the peer is wanted: in our group as we were told, abroad while it is introduced or configured."""
+        if abroad(peer.name):
+            wanted = peer.announced or bool(peer.configured)
+        else:
+            wanted = self._wanted is None or peer.name in self._wanted
+        if wanted != peer.wanted:
+            peer.wanted = wanted
+            self._tell(peer)
+            peer.change()
+            self._changed()
 
     @property
     def address(self) -> Address:
@@ -110,75 +151,26 @@ class Linker:
     @property
     def dropped(self) -> dict[str, int]:
         """Datagrams that were dropped, by reason."""
-        return {**self.switch.dropped, "UDP send": self._udp.lost, "relay queue": self.relay.dropped}
+        beacons = self._discovery.refused if self._discovery is not None else 0
+        return {**self.switch.dropped, "UDP send": self._udp.lost, "relay queue": self.relay.dropped, "beacon": beacons}
 
     async def run(self) -> None:
         """Keep the links until cancelled; then tell the peers that we go."""
         try:
             async with trio.open_nursery() as self._nursery:
-                for service in (self.switch.read, self.switch.keep_time, self.relay.run, self._watch_addresses):
+                for service in (self.switch.read, self.switch.keep_time, self.relay.run, self._look_again):
                     self._nursery.start_soon(service)
                 for peer in tuple(self.peers.values()):
-                    self._nursery.start_soon(self._keep_linked, peer)
+                    self._nursery.start_soon(self._dialling.keep_linked, peer)
+                self._memory.recall()
+                for name in self._book.names():
+                    self._know(name)
+                if self._discovery is not None:
+                    self._nursery.start_soon(self._discovery.run)
         finally:
             for connection in tuple(self.switch.connections):
                 connection.close("the node stops")
-
-    # ---- dialling
-
-    async def _keep_linked(self, peer: Peer) -> None:
-        """Dial the peer whenever there is no link and it is our turn."""
-        backoff = Backoff(DIAL_FIRST_S, DIAL_CAP_S, self._random)
-        warned = ""
-        while True:
-            peer.addresses = await self._resolved(peer.configured)
-            await self._our_turn(peer)
-            connection, began = self._dial(peer), trio.current_time()
-            await connection.over.wait()
-            if trio.current_time() - began >= STEADY_S:
-                backoff.reset()
-            if connection.probes is None and connection.reason != warned:
-                warned = connection.reason
-                self._log.warning(f"no link to {peer.name}: {warned}; retrying")
-            with trio.move_on_after(backoff.next()):
-                await peer.changed.wait()
-
-    async def _our_turn(self, peer: Peer) -> None:
-        """Wait until there is no link to the peer and we are to dial it."""
-        while True:
-            changed, wait = peer.changed, None
-            if peer.connection is None:
-                present, addressed = peer.session is not None, bool(peer.addresses)
-                wait = patience(self._identity.name, peer.name, present=present, addressed=addressed)
-            with trio.move_on_after(math.inf if wait is None else wait):
-                await changed.wait()
-                continue
-            return
-
-    def _dial(self, peer: Peer) -> Connection:
-        dialler = Dialler(peer.name, identity=self._identity, verifier=self._verifier, wall=self._wall)
-        link = Link.dial(self._identity, dialler, peer.name, trio.current_time())
-        connection = Connection(link, self._path(peer), ports=self.switch, owner=self, node=peer.name)
-        self.switch.add(connection, link.connection_id)
-        connection.flush()
-        return connection
-
-    async def _resolved(self, configured: Sequence[str]) -> list[Address]:
-        """The configured addresses as IP addresses; names that do not resolve now are left out until the next try."""
-        found: dict[Address, None] = {}
-        for text in configured:
-            address = parse_address(text)
-            if address.ip is not None:
-                found[address] = None
-                continue
-            with trio.move_on_after(RESOLVE_S):
-                try:
-                    answers = await trio.socket.getaddrinfo(*address, type=trio.socket.SOCK_DGRAM)
-                except OSError as error:
-                    self._log.debug(f"{text}: {error}")
-                else:
-                    found.update((Address(str(answer[4][0]), address.port), None) for answer in answers)
-        return [address for address in found if self._udp.ipv6 or ":" not in address.host]
+            self._memory.save()
 
     # ---- answering
 
@@ -194,32 +186,44 @@ class Linker:
 
     def _admit(self, subject: Subject) -> None:
         """Whether a node that has just proved itself may have a link: not when one that wins is there already."""
-        peer = self._know(subject.name)
+        name = named(subject, self._identity)
+        peer = self._know(name)
         if peer is None:
-            raise DeniedError(f"{MAX_PEERS} other nodes are known here")
-        old = peer.connection
-        if old is not None and not replaces(new_by_lower=subject.name < self._identity.name, old_by_lower=self._by_lower(old)):
-            old.link.check(trio.current_time())  # perhaps the peer was restarted: then the old link goes soon
-            old.flush()
+            raise DeniedError(f"{MAX_ABROAD if abroad(name) else MAX_PEERS} other nodes are known here")
+        old, by_lower = peer.connection, name < own_name(self._identity, name)
+        if old is not None and not replaces(new_by_lower=by_lower, old_by_lower=self._by_lower(old)):
+            old.check()  # perhaps the peer was restarted: then the old link goes soon
             raise DeniedError("there is a link already")
 
     def _path(self, peer: Peer | None) -> Path:
         present = peer is not None and peer.session is not None
-        return Path(relay=present, configured=peer.addresses if peer is not None else (), token=self._token)
+        return Path(relay=present, configured=self._addresses(peer) if peer is not None else (), token=self._token)
+
+    def _addresses(self, peer: Peer) -> list[Address]:
+        return [*peer.resolved, *(found for found in self._book.addresses(peer.name) if found not in peer.resolved)]
 
     def _know(self, name: str) -> Peer | None:
         """The peer of that name, made when it is new; None when it cannot be one."""
         peer = self.peers.get(name)
-        if peer is None and self._nursery is not None and len(self.peers) < MAX_PEERS and self._could_be(name):
-            peer = self.peers[name] = Peer(name, ())
-            self._nursery.start_soon(self._keep_linked, peer)
+        if peer is None and self._nursery is not None and self._could_be(name):
+            peer = self.peers[name] = Peer(name, (), wanted=False)
+            self._decide(peer)
+            self._nursery.start_soon(self._dialling.keep_linked, peer)
+            self._changed()
         return peer
 
-    def _could_be(self, name: str) -> bool:
-        return name != self._identity.name and NAME.fullmatch(name) is not None
+    def _could_be(self, node: str) -> bool:
+        group, name = parted(node)
+        if not NAME.fullmatch(name) or (abroad(node) and not NAME.fullmatch(group)):
+            return False
+        if node == self._identity.name or group == self._identity.group:
+            return False
+        alike = sum(abroad(other) == abroad(node) for other in self.peers)
+        return alike < (MAX_ABROAD if abroad(node) else MAX_PEERS)
 
     def _by_lower(self, connection: Connection) -> bool:
-        return (self._identity.name < (connection.node or "")) == connection.link.dialled
+        node = connection.node or ""
+        return (own_name(self._identity, node) < node) == connection.link.dialled
 
     # ---- what connections tell
 
@@ -230,11 +234,11 @@ class Linker:
         if old is not None and not replaces(new_by_lower=self._by_lower(connection), old_by_lower=self._by_lower(old)):
             connection.close("there is a link already")
             return
-        peer.connection, peer.since = connection, self._wall()
+        peer.connection, peer.since, peer.failure = connection, self._wall(), ""
         self.switch.prove(connection)
         connection.path.relay(peer.session is not None)
-        connection.path.learn(peer.addresses, trio.current_time())
-        connection.link.tell(Candidates(self._own))
+        connection.path.learn(self._addresses(peer), trio.current_time())
+        connection.link.tell(Candidates(self._own, peer.wanted))
         if old is not None:
             old.close("replaced by a newer link")
         self._log.info(f"link to {peer.name}")
@@ -246,8 +250,10 @@ class Linker:
         self.switch.remove(connection)
         peer = self.peers.get(connection.node or "")
         if peer is not None and peer.connection is connection:
+            self._remember(peer)
             peer.connection = None
             self._log.info(f"link to {peer.name} lost: {connection.reason}")
+            self._search()
             peer.change()
             self._changed()
 
@@ -256,9 +262,9 @@ class Linker:
         self._opened(stream.peer, stream)
 
     def told(self, connection: Connection, addresses: Sequence[str]) -> None:
-        """The peer told where it may be reached."""
-        usable = candidates(addresses, ipv6=self._udp.ipv6, loopback=self._on_loopback())
-        connection.path.learn(usable, trio.current_time())
+        """The peer told where it may be reached, and whether it wants the link."""
+        connection.path.learn(self._usable(addresses), trio.current_time())
+        self._changed()
 
     # ---- what the relay tells
 
@@ -268,11 +274,18 @@ class Linker:
         elif isinstance(message, Presence):
             peer = self._know(message.node)
             if peer is not None:
-                self._reachable(peer, message.session)
+                self._introduced(peer, message.session)
         elif isinstance(message, Absence):
             peer = self.peers.get(message.node)
             if peer is not None:
-                self._reachable(peer, None)
+                self._introduced(peer, None)
+        elif isinstance(message, Welcomed):
+            self._welcomed = trio.current_time()
+
+    def _introduced(self, peer: Peer, session: int | None) -> None:
+        peer.announced = session is not None
+        self._decide(peer)
+        self._reachable(peer, session)
 
     def _relay_lost(self) -> None:
         for peer in self.peers.values():
@@ -282,18 +295,94 @@ class Linker:
         """The relay reaches the peer in this session of it, or no more."""
         news = session is not None and session != peer.session
         peer.session = session
-        for connection in tuple(self.switch.connections):
-            if connection.node == peer.name:
-                connection.path.relay(session is not None)
-                if news:  # it may be a new process that knows nothing of this link
-                    connection.link.check(trio.current_time())
-                    connection.flush()
+        for connection in self.switch.to(peer.name):
+            connection.path.relay(session is not None)
+            if news:  # it may be a new process that knows nothing of this link
+                connection.check()
         peer.change()
 
-    # ---- our own addresses
+    # ---- what is heard on the LAN
 
-    def _on_loopback(self) -> bool:
-        return self._udp.address.loopback
+    def known(self, hint: Hint, address: Address) -> bool:
+        """Whether a node's beacon from there would change nothing: its link is direct, or is not wanted here."""
+        peer = self.peers.get(hint.node)
+        if peer is None:
+            return False
+        if peer.connection is not None and peer.connection.path.address is not None:
+            return not hint.fresh
+        return not hint.fresh and not peer.wanted and self._book.has_heard(hint.node, address)
+
+    def found(self, hint: Hint, address: Address) -> None:
+        """A node proved that it is on this LAN, at this address unless its beacon was replayed from there."""
+        peer = self._know(hint.node) if self._usable((str(address),)) else None
+        if peer is None:
+            return
+        news = self._book.heard(peer.name, address)
+        if peer.connection is None or news:
+            self._dialling.heard(peer, address)
+        if peer.connection is not None and hint.fresh:
+            peer.connection.check()  # perhaps it was restarted
+        if self._discovery is not None and peer.connection is None and peer.wanted and peer.name < self._identity.name:
+            self._discovery.answer()  # it is to dial
+
+    @property
+    def searching(self) -> bool:
+        """Whether a wanted node of our group has no link, or none of it is linked."""
+        ours = [peer for peer in self.peers.values() if not abroad(peer.name)]
+        linked = any(peer.connection is not None for peer in ours)
+        return not linked or any(peer.wanted and peer.connection is None for peer in ours)
+
+    def _search(self) -> None:
+        if self._discovery is not None and self.searching:
+            self._discovery.search()
+
+    # ---- from time to time
+
+    async def _look_again(self) -> None:
+        while True:
+            await trio.sleep(LOOK_S)
+            if self._discovery is not None:
+                self._discovery.look()
+            own = self._own_addresses()
+            if own != self._own:
+                self._own = own
+                for peer in self.linked:
+                    self._tell(peer)
+            for peer in self.linked:
+                self._remember(peer)
+                self._close_unused(peer)
+            self._forget_abroad()
+            await self._memory.keep()
+
+    def _tell(self, peer: Peer) -> None:
+        """Say to the peer where we are, and whether we want its link."""
+        if peer.connection is not None:
+            peer.connection.link.tell(Candidates(self._own, peer.wanted))
+            peer.connection.flush()
+
+    def _close_unused(self, peer: Peer) -> None:
+        connection, now = peer.connection, trio.current_time()
+        if connection is not None and unused(peer.wanted, connection.wanted, connection.quiet_for(now)):
+            connection.close(NOT_NEEDED)
+
+    def _forget_abroad(self) -> None:
+        """Nodes of other groups come and go: who is introduced no more and has no link is known no more."""
+        returned = self.relay.url is not None and trio.current_time() - self._welcomed >= RETURN_S
+        for peer in [peer for peer in self.peers.values() if abroad(peer.name) and peer.session is None]:
+            if returned:
+                peer.announced = False
+                self._decide(peer)
+            if not (peer.wanted or peer.callers or self.switch.to(peer.name)):
+                peer.keeping.cancel()
+                del self.peers[peer.name]
+
+    def _remember(self, peer: Peer) -> None:
+        """The direct address by which its link runs now; where other groups are the relay knows."""
+        if not abroad(peer.name) and peer.connection is not None and peer.connection.path.address is not None:
+            self._book.proved(peer.name, peer.connection.path.address, self._wall())
+
+    def _usable(self, addresses: Iterable[str]) -> list[Address]:
+        return candidates(addresses, ipv6=self._udp.ipv6, loopback=self._udp.address.loopback)
 
     def _own_addresses(self) -> list[str]:
         bound = self._udp.address
@@ -301,14 +390,3 @@ class Linker:
             return [str(bound)]
         hosts = own_addresses(ipv6=self._udp.ipv6)
         return [str(Address(host, bound.port)) for host in hosts[:MAX_CANDIDATES]]
-
-    async def _watch_addresses(self) -> None:
-        while True:
-            await trio.sleep(ADDRESSES_S)
-            own = self._own_addresses()
-            if own != self._own:
-                self._own = own
-                for peer in self.linked:
-                    if peer.connection is not None:
-                        peer.connection.link.tell(Candidates(own))
-                        peer.connection.flush()

@@ -1,16 +1,17 @@
 """One link between two nodes: who dials, and which of two links stays. Both ends come to the same answer by their names."""
 
-DEFER_S = 3.0  # the higher name dials only when the lower one has not by then: it may not know an address
+UNUSED_S = 60.0  # a link that neither end wants goes when it had no stream for so long: calls come in groups
+DEFER_S = 3.0  # the higher name dials only when the lower one has not by then: it may know no way, or want no link
 
 
-def patience(own: str, peer: str, *, present: bool, addressed: bool) -> float | None:
+def patience(own: str, peer: str, *, reachable: bool, asked: bool) -> float | None:
     """Seconds to wait for the peer's link before dialling; None: do not dial.
 
-    `present`: a relay reaches the peer, so it can dial as well as we. `addressed`: an address of it is configured here.
+    `reachable`: some way to it is known. `asked`: a caller waits, so this is no time for manners.
     """
-    if own < peer:
-        return 0.0 if present or addressed else None
-    return DEFER_S if addressed else None
+    if not reachable:
+        return None
+    return 0.0 if own < peer or asked else DEFER_S
 
 
 def replaces(*, new_by_lower: bool, old_by_lower: bool) -> bool:
@@ -19,3 +20,8 @@ def replaces(*, new_by_lower: bool, old_by_lower: bool) -> bool:
     The lower name's links win. A newer one of the same dialler wins: it would not have dialled if it still had the older.
     """
     return new_by_lower or not old_by_lower
+
+
+def unused(wanted_here: bool, wanted_there: bool | None, quiet: float) -> bool:
+    """Whether a link without streams for `quiet` seconds is to go. An end that has not said what it wants may want it."""
+    return not wanted_here and wanted_there is False and quiet >= UNUSED_S

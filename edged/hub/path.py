@@ -78,6 +78,11 @@ class Path:
         return self._used.address if self._used is not None else None
 
     @property
+    def answered(self) -> Route | None:
+        """The way that the link's first datagram from the peer came; the last direct one once the peer is proved."""
+        return self._last
+
+    @property
     def rtt(self) -> float | None:
         """Seconds that the last answered ping took on the direct path in use."""
         return self._used.rtt if self._used is not None else None

@@ -1,9 +1,15 @@
-"""The node's half of the relay protocol, one WebSocket long: frames in, frames out, and what the relay told. Pure."""
+"""The node's half of the relay protocol, one WebSocket long: frames in, frames out, and what the relay told. Pure.
+
+Inside the node a node of another group is called GROUP/NAME (names.py), in what is told as in what waits to be forwarded.
+"""
 
 from dataclasses import dataclass
 from itertools import groupby
 
+import msgspec
+
 from edged.errors import DeniedError, ProtocolError
+from edged.hub.names import called, parted
 from edged.identity.node import Identity
 from edged.wire.codec import VERSION
 from edged.wire.relay import (
@@ -61,7 +67,7 @@ class RelaySpeech:
             elif isinstance(message, Welcome):
                 told.append(self._welcome(message))
             else:
-                told.append(message)
+                told.append(_named(message))
         return answers, told
 
     def _prove(self, challenge: Challenge) -> Prove:
@@ -100,4 +106,17 @@ def forwards(waiting: list[Waiting]) -> list[bytes]:
 
 def _forward(batch: list[Waiting]) -> bytes:
     runs = groupby(batch, key=lambda item: item[0])
-    return FROM_NODE.encode([Forward(to, [data for _, data in run]) for to, run in runs])
+    forwarded: list[FromNode] = []
+    for node, run in runs:
+        group, name = parted(node)
+        forwarded.append(Forward(name, [data for _, data in run], group))
+    return FROM_NODE.encode(forwarded)
+
+
+def _named(message: Presence | Absence | Deliver) -> Presence | Absence | Deliver:
+    """The message with the name by which its node goes in here."""
+    if not message.group:
+        return message
+    if isinstance(message, Deliver):
+        return msgspec.structs.replace(message, sender=called(message.group, message.sender))
+    return msgspec.structs.replace(message, node=called(message.group, message.node))

@@ -55,6 +55,10 @@ class Switch:
         if connection.probes is not None:
             self._by_link[connection.probes.link_id] = connection
 
+    def to(self, node: str) -> list[Connection]:
+        """The connections to a node, proved or not."""
+        return [connection for connection in self.connections if connection.node == node]
+
     def remove(self, connection: Connection) -> None:
         """The connection is over."""
         self.connections.discard(connection)

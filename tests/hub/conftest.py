@@ -74,6 +74,8 @@ async def running_hub(
     handlers: Mapping[type[Opening], Handler] | None = None,
     port: int = 0,
     log: Log | None = None,
+    wants: frozenset[str] | None = None,
+    state_dir: Path | None = None,
 ) -> AsyncIterator[tuple[Hub, Address]]:
     hub = Hub(
         identity=identity,
@@ -85,7 +87,9 @@ async def running_hub(
         log=log or Log(level="error"),
         random=Random(1),
         wall=time.time,
+        state_dir=state_dir,
     )
+    hub.want(wants)
     async with trio.open_nursery() as nursery:
         address = await nursery.start(hub.run)
         yield hub, address

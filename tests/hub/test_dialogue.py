@@ -43,6 +43,18 @@ def test_the_whole_dialogue(acme: Any) -> None:
             half.receive(nonce)
 
 
+def test_a_node_of_another_group_is_called_by_both_names(acme: Any) -> None:
+    a, b = acme.identity("gw-a"), acme.identity("gw-a", "yard")
+    admitted: list[Subject] = []
+    client, server = dialler(a, acme.verifier, "yard/gw-a"), keeper(b, acme.verifier, admitted)
+    (nonce,) = server.receive(*client.begin(b.certificate_der))
+    (accepted,) = server.receive(*client.receive(nonce))
+    client.receive(accepted)
+    assert (client.peer, server.peer) == ("yard/gw-a", "site/gw-a")
+    assert admitted == [server.subject]
+    assert client.subject == Subject("acme", "node", "yard", "gw-a")
+
+
 def test_words_out_of_turn(acme: Any) -> None:
     a, b = acme.identity("gw-a"), acme.identity("gw-b")
     messages = [Hello(VERSION), Nonce(VERSION, bytes(32)), Proof(b"", b""), Accepted(bytes(32)), Candidates([]), Credit(4, 5)]
@@ -78,7 +90,7 @@ def test_whom_the_client_refuses(acme: Any, evil: Any) -> None:
     relay = acme.authority.issue_relay("gw-b", ("gw-b",), acme.now)  # a relay that calls itself like a node
     for certificate, why in (
         (acme.identity("gw-c").certificate_der, "answered where node gw-b was dialled"),
-        (acme.identity("gw-b", "yard").certificate_der, "not of group site"),
+        (acme.identity("gw-b", "yard").certificate_der, "answered where node gw-b was dialled"),
         (evil.identity("gw-b").certificate_der, "not a certificate of this fleet"),
         (relay.certificate, "is no node"),
         (a.certificate_der, "our own name"),
@@ -99,7 +111,6 @@ def test_whom_the_server_refuses(acme: Any, evil: Any) -> None:
         (Proof(a.certificate_der, acme.identity("gw-c").sign(good)), "not by the certificate's key"),
         (Proof(a.certificate_der, b"nonsense"), "not by the certificate's key"),
         (Proof(evil.identity("gw-a").certificate_der, evil.identity("gw-a").sign(good)), "not a certificate of this fleet"),
-        (Proof(acme.identity("gw-a", "yard").certificate_der, acme.identity("gw-a", "yard").sign(good)), "not of group site"),
         (Proof(b.certificate_der, b.sign(good)), "our own name"),
     ):
         admitted: list[Subject] = []

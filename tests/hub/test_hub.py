@@ -31,7 +31,7 @@ async def test_openings_that_are_refused(acme: Any, look: Any, start_hub: Any) -
         with pytest.raises(UnreachableError, match="no link to node gw-c"):
             await a.open_stream("gw-c", WEB)
         for opening in (framed(b"nonsense"), b"\xff\xff\xff\xff"):
-            stream = look.inner(a).connection("gw-b").open_stream()
+            stream = (await look.inner(a).connection("gw-b")).open_stream()
             await stream.send_all(opening)
             refused = ANSWER.decode(await stream.receive_frame(1000))
             assert isinstance(refused, Refused)

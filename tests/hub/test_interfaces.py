@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from edged.hub.interfaces import _addresses, _messages, own_addresses
+from edged.hub.interfaces import _addresses, _messages, multicast_interfaces, own_addresses
 
 
 def test_no_loopback_and_no_duplicates() -> None:
@@ -31,6 +31,33 @@ exec "$0" -c 'from edged.hub.interfaces import own_addresses as o; print(sorted(
         ["unshare", "--net", "sh", "-c", script, sys.executable], capture_output=True, text=True, timeout=60, check=True
     )
     assert run.stdout.strip() == "['10.9.8.6', '10.9.8.7'] ['10.9.8.6', '10.9.8.7', 'fd00::5']"
+
+
+@pytest.mark.root
+@pytest.mark.tool("ip")
+def test_interfaces_that_carry_multicast() -> None:
+    script = """
+set -e
+for name in one two three four; do ip link add $name type veth peer name far-$name; done
+ip addr add 10.9.8.7/24 dev one
+ip addr add 10.9.8.6/32 dev one
+ip addr add 10.9.7.7/24 dev two
+ip addr add 10.9.6.7/24 dev three
+ip addr add 169.254.96.16/32 dev four
+ip link set one up multicast on
+ip link set two up multicast off
+ip link set four up multicast on
+exec "$0" -c 'from edged.hub.interfaces import multicast_interfaces as m; print(sorted(m().values()))'
+"""
+    run = subprocess.run(
+        ["unshare", "--net", "sh", "-c", script, sys.executable], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert run.stdout.strip() == "[['10.9.8.7', '10.9.8.6']]"
+
+
+def test_what_is_sent_on_is_among_our_addresses() -> None:
+    addresses = {address for found in multicast_interfaces().values() for address in found}
+    assert addresses <= set(own_addresses(ipv6=False))
 
 
 def test_cut_answers_of_the_kernel_are_left_out() -> None:

@@ -1,3 +1,4 @@
+import math
 import socket
 from collections.abc import Awaitable, Callable
 from io import StringIO
@@ -6,8 +7,10 @@ from typing import Any
 import pytest
 import trio
 
+from edged.hub.beacon import Hint
 from edged.identity.bundle import Bundle
 from edged.identity.node import Identity
+from edged.kit.address import Address
 from edged.kit.log import Log
 from edged.wire.peer import Tunnel
 
@@ -43,7 +46,7 @@ async def test_both_sides_dial_and_agree_on_one_link(acme: Any, look: Any, start
         start_hub(acme.identity("gw-b"), acme.verifier, peers={"gw-a": [f"127.0.0.1:{port}"]}) as (b, b_address),
         start_hub(acme.identity("gw-a"), acme.verifier, peers={"gw-b": [str(b_address)]}, port=port) as (a, _),
     ):
-        look.inner(b)._dial(look.inner(b).peers["gw-a"])  # the higher name does not wait for the lower one
+        look.inner(b)._dialling.dial(look.inner(b).peers["gw-a"])  # the higher name does not wait for the lower one
         await look.linked(a, "gw-b")
         await look.linked(b, "gw-a")
         await until(lambda: len(look.inner(a).switch.connections) == len(look.inner(b).switch.connections) == 1)
@@ -100,10 +103,49 @@ async def test_a_relay_that_comes_back_does_not_disturb_a_direct_link(
         await stream.aclose()
 
 
+async def test_a_beacon_is_verified_only_when_it_may_change_something(
+    acme: Any, look: Any, start_hub: Any, until: Until
+) -> None:
+    async with (
+        start_hub(acme.identity("gw-b"), acme.verifier) as (_, address),
+        start_hub(acme.identity("gw-a"), acme.verifier, peers={"gw-b": [str(address)]}) as (a, _),
+    ):
+        inner, elsewhere = look.inner(a), Address("127.0.0.1", 9)
+        again = Hint("gw-b", address.port, fresh=False)
+        await look.linked(a, "gw-b")
+        await until(lambda: look.path(a) == "lan")
+        assert inner.known(again, elsewhere)
+        assert not inner.known(again._replace(fresh=True), address)  # it may have been restarted
+        assert not inner.known(again._replace(node="gw-c"), elsewhere)
+        a.want(frozenset({"gw-b"}))
+        inner.found(Hint("gw-c", 9, fresh=True), elsewhere)
+        assert a.known == {"gw-b", "gw-c"}
+        assert inner.known(Hint("gw-c", 9, fresh=False), elsewhere)  # it is not wanted, and where it is we know
+        assert not inner.known(Hint("gw-c", 9, fresh=False), address)
+        a.want(None)
+        assert not inner.known(Hint("gw-c", 9, fresh=False), elsewhere)
+        inner.found(Hint("gw-d", 9, fresh=True), Address("239.255.74.0", 9))
+        assert "gw-d" not in a.known
+
+
+async def test_a_beacon_of_a_restart_asks_the_link_whether_it_lives(acme: Any, look: Any, start_hub: Any, until: Until) -> None:
+    async with (
+        start_hub(acme.identity("gw-b"), acme.verifier) as (_, address),
+        start_hub(acme.identity("gw-a"), acme.verifier, peers={"gw-b": [str(address)]}) as (a, _),
+    ):
+        await look.linked(a, "gw-b")
+        (connection,) = look.inner(a).switch.connections
+        look.inner(a).found(Hint("gw-b", address.port, fresh=True), address)
+        assert connection.link._check_by < math.inf
+        await until(lambda: connection.link._check_by == math.inf)  # it did
+        await look.says(a, "gw-b")
+        assert not connection.over.is_set()
+
+
 WRONG = {
     "another fleet": "issuer certificate",
     "another name": "unacceptable",
-    "another group": "spiffe://acme/group/yard/node/gw-b is not of group site",
+    "another group": "spiffe://acme/group/yard/node/gw-b answered where node gw-b was dialled",
     "a stolen certificate": "the proof is not by the certificate's key",
 }
 

@@ -43,6 +43,24 @@ def test_the_node_proves_itself_for_the_relay_that_it_dialled(acme: Any) -> None
     assert speech.receive(frame(Welcome(VERSION, "gw-a", "192.0.2.1:5"), *rest)) == ([], [Welcomed("192.0.2.1:5"), *rest])
 
 
+def test_a_node_of_another_group_is_called_by_its_group_and_name(acme: Any) -> None:
+    speech = RelaySpeech(acme.identity("gw-a"), "r")
+    speech.receive(frame(Challenge(VERSION, NONCE)))
+    rest = [
+        Presence("gw-x", 4, "site-2"),
+        Deliver("gw-x", [b"x"], "site-2"),
+        Deliver("gw-x", [b"y"]),
+        Absence("gw-x", "site-2"),
+    ]
+    _, (_, present, abroad, own, absent) = speech.receive(frame(Welcome(VERSION, "gw-a", ""), *rest))
+    assert present == Presence("site-2/gw-x", 4, "site-2")
+    assert abroad == Deliver("site-2/gw-x", [b"x"], "site-2")
+    assert own == Deliver("gw-x", [b"y"])
+    assert absent == Absence("site-2/gw-x", "site-2")
+    (frame_,) = forwards([("gw-b", b"1"), ("site-2/gw-b", b"2"), ("site-2/gw-b", b"3")])
+    assert FROM_NODE.decode(frame_) == [Forward("gw-b", [b"1"]), Forward("gw-b", [b"2", b"3"], "site-2")]
+
+
 def test_a_newer_relay_still_speaks_our_version(acme: Any) -> None:
     ((prove,), _) = RelaySpeech(acme.identity("gw-a"), "r").receive(frame(Challenge(VERSION + 1, NONCE)))
     assert isinstance(prove, Prove)
@@ -77,7 +95,7 @@ def test_words_out_of_turn(acme: Any, frames: list[list[Any]]) -> None:
 
 @given(st.binary(max_size=60), st.integers(0, 80), st.integers(1, 255))
 def test_only_declared_errors(data: bytes, at: int, flip: int) -> None:
-    damaged = bytearray(frame(Presence("gw-b", 4), Deliver("gw-b", [b"datagram"]), Absence("gw-b")))
+    damaged = bytearray(frame(Presence("gw-b", 4, "site-2"), Deliver("gw-b", [b"datagram"], "site-2"), Absence("gw-b")))
     damaged[at % len(damaged)] ^= flip
     for received in (data, bytes(damaged), bytes(damaged[:at])):
         speech = RelaySpeech.__new__(RelaySpeech)

@@ -46,13 +46,48 @@ def test_a_connection_is_challenged_and_a_good_proof_is_welcomed(acme: Any) -> N
 def test_presence_is_told_inside_a_group_only(acme: Any) -> None:
     relay = Relay(acme.verifier)
     joined(relay, acme, 1, "gw-a")
-    joined(relay, acme, 2, "gw-x", "elsewhere")
     actions = joined(relay, acme, 3, "gw-b")
     assert actions[1:] == [Send(3, wire.Presence("gw-a", 1)), Send(1, wire.Presence("gw-b", 3))]
     assert relay.gone(3) == [Send(1, wire.Absence("gw-b"))]
     assert relay.gone(3) == []
-    assert relay.gone(2) == []
     assert relay.nodes == 1
+
+
+def test_of_another_group_the_few_that_are_introduced_are_told_and_reached(acme: Any) -> None:
+    relay = Relay(acme.verifier)
+    for session, name in enumerate(("gw-a", "gw-b", "gw-c"), 1):
+        joined(relay, acme, session, name)
+    actions = joined(relay, acme, 4, "gw-a", "elsewhere")
+    assert actions[1:] == [
+        *(Send(1, wire.Presence("gw-a", 4, "elsewhere")), Send(4, wire.Presence("gw-a", 1, "site"))),
+        *(Send(2, wire.Presence("gw-a", 4, "elsewhere")), Send(4, wire.Presence("gw-b", 2, "site"))),
+    ]
+    forward = frame(wire.Forward("gw-a", [b"x"], "elsewhere"))
+    assert relay.receive(1, forward, 0) == [Send(4, wire.Deliver("gw-a", [b"x"], "site"))]
+    assert relay.receive(4, frame(wire.Forward("gw-b", [b"y"], "site")), 0) == [
+        Send(2, wire.Deliver("gw-a", [b"y"], "elsewhere"))
+    ]
+    assert relay.receive(3, forward, 0) == []
+    assert relay.receive(4, frame(wire.Forward("gw-c", [b"x"], "site")), 0) == []
+    assert relay.statistics.dropped == {"unintroduced": 2}
+    assert relay.gone(1) == [
+        *(Send(2, wire.Absence("gw-a")), Send(3, wire.Absence("gw-a"))),
+        Send(4, wire.Absence("gw-a", "site")),
+        *(Send(3, wire.Presence("gw-a", 4, "elsewhere")), Send(4, wire.Presence("gw-c", 3, "site"))),
+    ]
+    assert relay.receive(3, forward, 0) == [Send(4, wire.Deliver("gw-c", [b"x"], "site"))]
+
+
+def test_a_newer_connection_of_a_contact_is_told_to_those_who_could_reach_it(acme: Any) -> None:
+    relay = Relay(acme.verifier)
+    joined(relay, acme, 1, "gw-a")
+    joined(relay, acme, 2, "gw-x", "elsewhere")
+    assert joined(relay, acme, 3, "gw-a")[1:] == [
+        *(Send(1, wire.Refused(REPLACED)), Close(1)),
+        Send(2, wire.Absence("gw-a", "site")),
+        *(Send(2, wire.Presence("gw-a", 3, "site")), Send(3, wire.Presence("gw-x", 2, "elsewhere"))),
+    ]
+    assert relay.gone(1) == []
 
 
 def test_datagrams_go_to_the_named_node_of_the_same_group(acme: Any) -> None:
@@ -186,8 +221,9 @@ def test_whatever_the_bytes_nothing_but_declared_outcomes_come_out(acme: Any, se
     random = Random(seed)
     relay = Relay(acme.verifier)
     joined(relay, acme, 1, "gw-a")
+    joined(relay, acme, 3, "gw-a", "elsewhere")
     relay.connected(2, NONCE, "192.0.2.1:4000")
-    good = frame(acme.prove("gw-b", NONCE), wire.Forward("gw-a", [b"x" * 40]))
+    good = frame(acme.prove("gw-b", NONCE), wire.Forward("gw-a", [b"x" * 40], "elsewhere"))
     mangled = bytearray(good)
     for _ in range(random.randrange(1, 6)):
         mangled[random.randrange(len(mangled))] = random.randrange(256)

@@ -26,6 +26,17 @@ def test_newer_news_of_a_node_supersedes_older() -> None:
     assert outbox.take() == [wire.Presence("b", 2), wire.Presence("a", 3)]
 
 
+def test_nodes_of_one_name_in_two_groups_are_two() -> None:
+    outbox = Outbox()
+    outbox.put(wire.Presence("a", 1))
+    outbox.put(wire.Presence("a", 2, "site-2"))
+    outbox.put(wire.Absence("a", "site-2"))
+    outbox.put(wire.Deliver("a", [b"1"]))
+    outbox.put(wire.Deliver("a", [b"2"], "site-2"))
+    news = [wire.Presence("a", 1), wire.Absence("a", "site-2")]
+    assert outbox.take() == [*news, wire.Deliver("a", [b"1"]), wire.Deliver("a", [b"2"], "site-2")]
+
+
 def test_when_full_the_oldest_datagrams_go() -> None:
     outbox = Outbox()
     numbers = [number.to_bytes(2, "big") for number in range(QUEUE_DATAGRAMS + 100)]
@@ -37,13 +48,13 @@ def test_when_full_the_oldest_datagrams_go() -> None:
 def test_many_senders_of_small_datagrams_and_a_large_one_fit_a_frame() -> None:
     outbox = Outbox()
     for number in range(QUEUE_DATAGRAMS - 1):
-        outbox.put(wire.Deliver("ab"[number % 2] * 63, [bytes(127)]))
+        outbox.put(wire.Deliver("ab"[number % 2] * 63, [bytes(127)], "g" * 63))
     outbox.put(wire.Deliver("c", [bytes(wire.MAX_DATAGRAM)]))
     frames = 0
     while outbox:
         assert len(wire.FROM_RELAY.encode(outbox.take())) <= wire.MAX_WS_FRAME
         frames += 1
-    assert frames == 2
+    assert frames == 3
 
 
 @given(
@@ -53,7 +64,7 @@ def test_a_batch_always_fits_a_frame_and_nothing_is_lost_uncounted(puts: list[tu
     outbox = Outbox()
     dropped = 0
     for number in range(BATCH_NEWS + 10):
-        outbox.put(wire.Presence(f"{'n' * 58}{number}", 2**60 + number))
+        outbox.put(wire.Presence(f"{'n' * 58}{number}", 2**60 + number, "g" * 63))
     for sender, sizes in puts:
         dropped += outbox.put(wire.Deliver(sender, [bytes(size) for size in sizes]))
     news, taken, held = 0, 0, 0
