@@ -1,32 +1,48 @@
-"""The shell of replication: one stream a link, deltas both ways, each stored before the next is read."""
+"""The shell of replication: one stream a link, kept as long as the link, and what all streams of this node share."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from random import Random
 
 import trio
 
-from edged.errors import ConflictError, DeniedError, ProtocolError, StorageError, UnreachableError
+from edged.errors import ConflictError, DeniedError, EdgedError, ProtocolError, StorageError, UnreachableError
+from edged.hub import names
+from edged.identity.keyring import Keyring
 from edged.kit.backoff import Backoff
 from edged.kit.log import Log
+from edged.model.core import Node
+from edged.model.objects import key
+from edged.store.events import WARNING, Recorder
 from edged.store.store import Store
+from edged.sync.abroad import Abroad
 from edged.sync.clock import Clock
+from edged.sync.exchange import Exchange
+from edged.sync.judge import Judge
 from edged.sync.membership import Membership
 from edged.sync.session import Session
-from edged.wire.codec import VERSION, Frames, framed
+from edged.wire.codec import VERSION, framed
 from edged.wire.peer import ANSWER, Opened, Sync
 from edged.wire.peer import Refused as PeerRefused
-from edged.wire.sync import SYNC, Refused, SyncMessage
+from edged.wire.sync import SYNC, Found, Place, Refused, Register, home_of, node_of
 
-READ = 64 << 10  # bytes asked of a stream at once
 GOODBYE_S = 2.0  # to tell a peer why its words are refused
+FAREWELL_S = 1.0  # to tell all peers that this node stops
+DISK_S = 5.0  # a disk that took nothing is asked again: within 10 s of space coming back all is in step again
+COPY_S = 60.0  # a fresh copy of which nothing came for so long is asked of another peer
+TOLD_AGAIN_S = 60.0  # what a node may not write is recorded at most this often, whatever and how much it writes
 
 OpenStream = Callable[[str, Sync], Awaitable[trio.abc.HalfCloseableStream]]
+Drop = Callable[[str, str], None]
+Replicate = Callable[[str, trio.abc.HalfCloseableStream], Awaitable[str]]
 
 
 class Replicator:
     """Keeps this node's store and each linked peer's equal. Of two linked nodes the one with the lower name opens the stream.
 
-    A peer whose words are refused is told why and left alone until `backoff` says to try again; others are unharmed.
+    A peer whose words are refused is told why and left alone until `backoff` says to try again; others are unharmed. One
+    that says what no honest node would loses its link, too: `drop(peer, reason)`. `group` is this node's; `abroad` are the
+    others, if there are any.
     """
 
     def __init__(
@@ -36,41 +52,98 @@ class Replicator:
         membership: Membership,
         open_stream: OpenStream,
         *,
+        group: str,
+        keys: Keyring,
+        judge: Judge,
+        drop: Drop,
+        recorder: Recorder,
         backoff: Callable[[], Backoff],
+        random: Random,
         log: Log,
+        abroad: Abroad | None = None,
     ) -> None:
-        self._store, self._clock, self._membership, self._open_stream = store, clock, membership, open_stream
-        self._backoff, self._log = backoff, log
+        self.store, self.clock, self.membership, self.judge, self.log = store, clock, membership, judge, log
+        self._open_stream, self.home, self._keys, self._drop = open_stream, group, keys, drop
+        self._recorder, self._backoff, self._random, self._abroad = recorder, backoff, random, abroad
         self._kept: set[str] = set()
+        self._exchanges: set[Exchange] = set()
         self._told: dict[str, str] = {}
-        self.refused = 0
+        self._said_denied: dict[str, float] = {}
+        self._certificates = frozenset(store.certificates())
+        self._copying = ("", -COPY_S)  # from whom a fresh copy is taken, and when something of it came last
+        self._missing: dict[Place, set[str]] = {}  # damaged places, and who has nothing there
+        self.refused = 0  # dialogues that ended by words that were not taken
+        self.denied_registers = 0
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Replicate with every linked peer of a higher name, as links come and go; those of lower names come to `serve`."""
         async with trio.open_nursery() as nursery:
             task_status.started()
+            nursery.start_soon(self._keep_own_certificate)
+            if self._abroad is not None:
+                nursery.start_soon(self._abroad.run, self._keep_abroad)
             while True:
-                linked = self._membership.linked
-                for peer in linked - self._kept:
-                    if peer > self._membership.node:
+                view = self.membership.view
+                for peer in view.linked - self._kept:
+                    if peer > self.membership.node:
                         self._kept.add(peer)
                         nursery.start_soon(self._keep, peer)
-                await self._membership.changed(linked)
+                await self.membership.changed(view)
+
+    async def _keep_own_certificate(self) -> None:
+        """What was signed by a key that was replaced since must be believed for ever."""
+        try:
+            await self.learnt()
+        except StorageError as error:
+            self.log.info(f"this node's certificate is kept later: {error}")
 
     async def _keep(self, peer: str) -> None:
         """Replicate with `peer` whenever it is linked."""
         backoff = self._backoff()
         while True:
-            while peer not in (linked := self._membership.linked):
-                await self._membership.changed(linked)
-            try:
-                stream = await self._open_stream(peer, Sync(VERSION))
-                if not await self._replicate(peer, stream):
-                    backoff.reset()
-                    self._log.info(f"replication with {peer}: the stream ended")
-            except (UnreachableError, DeniedError) as error:
-                self._log.info(f"replication with {peer}: {error}")
-            await trio.sleep(backoff.next())
+            while peer not in (view := self.membership.view).linked:
+                await self.membership.changed(view)
+            await self._attempt(peer, backoff, self._while_linked)
+
+    async def _keep_abroad(self, peer: str) -> None:
+        """Replicate with a linked `peer` of another group until cancelled."""
+        backoff = self._backoff()
+        while True:
+            await self._attempt(peer, backoff, self._replicate)
+
+    async def _attempt(self, peer: str, backoff: Backoff, replicate: Replicate) -> None:
+        """One stream, to its end, and the pause after it."""
+        try:
+            stream = await self._open_stream(peer, Sync(VERSION))
+            if not await replicate(peer, stream):
+                backoff.reset()
+                self.log.info(f"replication with {peer}: the stream ended")
+        except (UnreachableError, DeniedError) as error:
+            self.log.info(f"replication with {peer}: {error}")
+        await trio.sleep(min(backoff.next(), DISK_S if self.store.trouble else math.inf))
+
+    async def _while_linked(self, peer: str, stream: trio.abc.HalfCloseableStream) -> str:
+        """Replicate until the stream ends, or neither end wants the link any more: it may stay a while for others."""
+        reason = ""
+        async with trio.open_nursery() as nursery:
+
+            async def watch() -> None:
+                while peer in (view := self.membership.view).linked:
+                    await self.membership.changed(view)
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(watch)
+            reason = await self._replicate(peer, stream)
+            nursery.cancel_scope.cancel()
+        return reason
+
+    async def farewell(self) -> None:
+        """Wait until the peers were told all that there is to say, for as long as FAREWELL_S."""
+        with trio.move_on_after(FAREWELL_S):
+            for exchange in tuple(self._exchanges):
+                exchange.rouse()
+            for exchange in tuple(self._exchanges):
+                await exchange.settled.wait()
 
     async def serve(self, peer: str, opening: Sync, stream: trio.abc.HalfCloseableStream) -> None:
         """A peer opened a stream to replicate: the hub's handler for `Sync`."""
@@ -83,65 +156,125 @@ class Replicator:
 
     async def _replicate(self, peer: str, stream: trio.abc.HalfCloseableStream) -> str:
         """Both directions until the stream ends; a broken stream is an ordinary end. Returns why words were refused, or ""."""
-        session, reason = Session(self._clock), ""
+        session = self._session(peer)
+        refusal: EdgedError | None = None
         async with stream:
+            exchange = Exchange(peer, stream, session, self)
+            self._exchanges.add(exchange)
             try:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._send, session, stream, learned := trio.Event())
-                    await self._receive(session, stream, learned)
-                    nursery.cancel_scope.cancel()
+                await exchange.run()
             except* (trio.BrokenResourceError, trio.ClosedResourceError):
                 pass
-            except* (ProtocolError, ConflictError, StorageError) as group:
-                self.refused += 1
-                reason = str(group.exceptions[0])
-                if self._told.get(peer) != reason:  # the same at each try would bury all else
-                    self._log.warning(f"replication with {peer} ends: {reason}; tried again, at least every 30 s")
-                self._told[peer] = reason
-                with trio.move_on_after(GOODBYE_S, shield=True):
-                    await _say(stream, Refused(reason))
-        if not reason:
+            except* (ProtocolError, DeniedError, ConflictError, StorageError) as group:
+                refusal = _first(group)
+                await self._refuse(peer, stream, refusal)
+            finally:
+                self._exchanges.discard(exchange)
+        if isinstance(refusal, ProtocolError):
+            self._drop(peer, str(refusal))
+        if refusal is None:
             self._told.pop(peer, None)
-        return reason
+        return str(refusal or "")
 
-    async def _send(self, session: Session, stream: trio.abc.HalfCloseableStream, learned: trio.Event) -> None:
-        await _say(stream, session.hello(self._store.held()))
-        await learned.wait()
-        while True:
-            revision = self._store.revision
-            while lacking := session.lacking(self._store.held()):
-                for origin, since in lacking:
-                    delta = self._store.delta(origin, since)
-                    await _say(stream, delta)
-                    session.sent(delta)
-            await self._store.changed(revision)
+    def _session(self, peer: str) -> Session:
+        subject = self._abroad.subject(peer) if self._abroad is not None else None
+        if self._abroad is None or subject is None:
+            limited, scopes = peer in self.membership.limited, _within(self.home, peer)
+            return Session(peer, limited=limited, scopes=scopes, clock=self.clock, keys=self._keys)
+        common = self._abroad.common(subject)
+        return Session(peer, limited=subject.limited, scopes=common, clock=self.clock, keys=self._keys)
 
-    async def _receive(self, session: Session, stream: trio.abc.HalfCloseableStream, learned: trio.Event) -> None:
-        async with aclosing(_heard(stream)) as messages:
-            async for message in messages:
-                delta = session.receive(message)
-                learned.set()
-                if delta is not None:
-                    await self._store.merge(delta)
+    async def _refuse(self, peer: str, stream: trio.abc.HalfCloseableStream, refusal: EdgedError) -> None:
+        self.refused += 1
+        reason = str(refusal)
+        if self._told.get(peer) != reason:  # the same at each try would bury all else
+            self.log.warning(f"replication with {peer} ends: {reason}; tried again, at least every 30 s")
+        self._told[peer] = reason
+        with trio.move_on_after(GOODBYE_S, shield=True):
+            try:
+                await stream.send_all(framed(SYNC.encode(Refused(reason))))
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                return  # it is gone already
 
+    # ---- what the exchanges share
 
-async def _heard(stream: trio.abc.HalfCloseableStream) -> AsyncGenerator[SyncMessage, None]:
-    frames = Frames()
-    while True:
-        while (frame := frames.next()) is not None:
-            yield SYNC.decode(frame)
-        data = await stream.receive_some(READ)
-        if not data:
+    def jitter(self) -> float:
+        """From 0.8 to 1.2."""
+        return 0.8 + 0.4 * self._random.random()
+
+    async def learnt(self) -> None:
+        """Keep the certificates that are new."""
+        new = self._keys.ids - self._certificates
+        if new:
+            self._certificates |= new
+            await self.store.keep_certificates({id_: der for id_ in new if (der := self._keys.certificate(id_)) is not None})
+
+    async def restamp(self, held: Mapping[str, int]) -> None:
+        """Stamp anew what this node wrote while its clock was far ahead: nobody took it then, and now everybody may.
+
+        The peer's clock and ours agree, else there would be no dialogue; so it is not ours that has fallen behind.
+        """
+        limit = self.clock.limit
+        if self.clock.latest <= limit:
             return
-        frames.feed(data)
+        ours = self.store.held()
+        if any(held.get(origin, 0) < ours.get(origin, 0) for origin in self.store.origins):
+            self.clock.set_back()
+            count = await self.store.restamp(limit)
+            if count:
+                self.log.warning(f"this machine's clock was far ahead: {count} writes of that time are stamped anew")
+
+    async def found(self, peer: str, found: Found) -> None:
+        """Put back what a peer has; what no peer that is linked has, and nobody wrote since, is given up."""
+        damaged = self.store.damaged
+        await self.store.restore([register for register in found.registers if register.place in damaged])
+        self._missing = {place: peers for place, peers in self._missing.items() if place in damaged}
+        for place in found.missing:
+            if place in damaged:
+                self._missing.setdefault(place, set()).add(peer)
+        linked = self.membership.view.linked
+        lost = [place for place, peers in self._missing.items() if linked <= peers and place in self.store.damaged]
+        if lost:
+            self.log.error(f"{len(lost)} registers were damaged on the disk and no linked node has them: {_names(lost)}")
+            await self.store.abandon(lost)
+
+    def may_copy(self, peer: str) -> bool:
+        """From one at a time, as long as something of it comes."""
+        now = trio.current_time()
+        if peer != self._copying[0] and now < self._copying[1] + COPY_S:
+            return False
+        self._copying = (peer, now)
+        return True
+
+    async def denied(self, register: Register, why: str) -> None:
+        """Count it, and record it as an Event of the node that wrote it, once in a while."""
+        self.denied_registers += 1
+        node, now = node_of(register.origin), trio.current_time()
+        ours = home_of(register.origin) == self.home  # of another group's nodes there is no object here
+        about = self.store.get(key(Node, node)) if ours else None
+        if about is not None and now - self._said_denied.get(node, -TOLD_AGAIN_S) >= TOLD_AGAIN_S:
+            self._said_denied[node] = now
+            self.log.warning(f"{node} wrote what it may not: {why}; it is left out")
+            await self._recorder.record(about, WARNING, "WriteRefused", why)
 
 
-async def _say(stream: trio.abc.HalfCloseableStream, message: SyncMessage) -> None:
-    try:
-        await stream.send_all(framed(SYNC.encode(message)))
-    except (trio.BrokenResourceError, trio.ClosedResourceError):
-        if not isinstance(message, Refused):
-            raise
+def _within(group: str, peer: str) -> tuple[str, ...]:
+    """What is shared with a peer of which no certificate is at hand: with one of another group the fleet's objects alone."""
+    return () if names.abroad(peer) else (group,)
+
+
+def _first(group: BaseExceptionGroup[EdgedError]) -> EdgedError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, EdgedError)  # noqa: S101 - the group was caught by these types
+    return error
+
+
+def _names(places: Sequence[Place]) -> str:
+    """The first few, for a person."""
+    named = ["/".join(part for part in place[1:] if part) for place in places[:3]]
+    return ", ".join(named) + (", ..." if len(places) > len(named) else "")
 
 
 def _refusal(version: int) -> PeerRefused:
