@@ -1,44 +1,70 @@
 """The shell of control: reads what is, asks the pure functions what to do, writes it, waits for the next change."""
 
 import uuid
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import trio
 
-from edged.control import deployments, nodes, scheduler
+from edged.control import deployments, exports, failover, lease, nodes, scheduler
+from edged.control.failover import Group, Plan
+from edged.control.liveness import SETTLE_S, Liveness, Sight
 from edged.control.nodes import Facts
-from edged.errors import AlreadyExistsError, ConflictError, NotFoundError, StorageError
+from edged.control.pods import Owned, Parsed
+from edged.control.scheduler import Places
+from edged.control.step import Note, Step
+from edged.errors import AlreadyExistsError, ConflictError, ExpiredError, NotFoundError, StorageError
 from edged.kit.log import Log
 from edged.model.core import Namespace, Node
-from edged.model.objects import Key, Object, dump, key
+from edged.model.objects import Key, Object, dump, key, typed
 from edged.model.times import format_time
-from edged.store.events import NORMAL, WARNING, Recorder
+from edged.store.events import NORMAL, Recorder
 from edged.store.store import Store
 from edged.store.writes import Create, Write
-from edged.sync.membership import Membership
+from edged.sync.membership import Membership, View
 
 RETRY_S = 5.0  # after the disk refused a write
 PRUNE_S = 300.0  # between two looks for old events
-UNSEEN_S = 40.0  # a node without a link for this long is said to be unknown (Kubernetes' node-monitor-grace-period)
+AT_ONCE = 64  # steps under way: as many as the store commits together
+REST_S = 1.0  # the longest rest after a round: under steady change control takes half of a processor at most
+NAMESPACES = ("default", lease.NAMESPACE)
+
+# The resources whose changes may give controllers something to do: readings of devices and events come every second.
+OWN = frozenset({"nodes", "namespaces"})
+ALL = OWN | {"pods", lease.KEY.resource, *failover.WORKLOADS, *exports.WATCHED}
 
 
-class _Away(NamedTuple):
-    """A node without a link: since when (trio's clock), and its Node's version then."""
+_Nodes = dict[str, tuple[Object, Node]]  # by name: as the store has it, and as its struct
 
-    since: float
-    rv: int
+
+class _Taken(NamedTuple):
+    """What became of steps: those that are on disk, and whether the disk took all that were valid."""
+
+    steps: list[Step]
+    done: bool
 
 
 class Control:
-    """Runs this node's own Node, and, while it leads, the controllers and the scheduler of the group."""
+    """Runs this node's own Node, and, while it leads, the controllers and the scheduler of the group.
+
+    `settle`: seconds that a node has to be heard after this one began to lead; one lease.
+    """
 
     def __init__(
-        self, store: Store, membership: Membership, facts: Facts, recorder: Recorder, wall: Callable[[], float], log: Log
+        self,
+        store: Store,
+        membership: Membership,
+        facts: Facts,
+        recorder: Recorder,
+        wall: Callable[[], float],
+        log: Log,
+        settle: float = SETTLE_S,
     ) -> None:
         self._store, self._membership, self._facts = store, membership, facts
         self._recorder, self._wall, self._log = recorder, wall, log
-        self._away: dict[str, _Away] = {}
+        self._quorum_since: float | None = None
+        self._liveness, self._sign, self._parsed = Liveness(settle), lease.Sign(), Parsed()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Control until cancelled; started when this node's own Node is in the store."""
@@ -47,89 +73,169 @@ class Control:
             nursery.start_soon(self._prune)
             task_status.started()
             while True:
-                revision, linked = self._store.revision, self._membership.linked
-                done = await self._apply(self._own())
-                if self._membership.leads:
-                    done &= await self._lead()
-                with trio.move_on_after(self._pause(done)):
-                    await self._any(revision, linked)
+                began, revision, view = trio.current_time(), self._store.revision, self._membership.view
+                again = await self._round(view)
+                await trio.sleep(min(REST_S, trio.current_time() - began))
+                with trio.move_on_at(again):
+                    await self._any(revision, view)
 
-    def _own(self) -> list[Write]:
-        now = self._wall()
-        writes = nodes.describe(self._store.get(key(Node, self._facts.name)), self._facts, now)
-        if self._store.get(key(Namespace, "default")) is None:
-            writes.append(_default_namespace(now))
-        return writes
+    async def _round(self, view: View) -> float:
+        """Do what is to be done now; returns when (trio's clock) to look again although nothing changed."""
+        again = float("inf")
+        done = (await self._apply(self._own())).done
+        if view.holder != self._membership.node:
+            self._liveness.hear(view.members)
+            self._liveness.rest()
+            self._sign.rest()
+            self._parsed.forget()
+            self._quorum_since = None
+        elif not view.behind:  # else half of what there is is on its way
+            led, again = await self._lead(view)
+            done &= led
+        return again if done else min(again, trio.current_time() + RETRY_S)
 
-    async def _lead(self) -> bool:
-        """One round of all controllers; whether all that it asked for is on disk."""
+    def _own(self) -> list[Step]:
+        """What this node says of itself; and the namespaces that everybody expects."""
         now = self._wall()
-        pods = self._store.list("pods")
-        asked: list[Write] = []
+        node = nodes.describe(self._store.get(key(Node, self._facts.name)), self._facts, now)
+        missing = [name for name in NAMESPACES if self._store.get(key(Namespace, name)) is None]
+        made = [] if self._facts.limited else [Step((_namespace(name, now),)) for name in missing]
+        return [Step(tuple(node)), *made] if node else made
+
+    async def _lead(self, view: View) -> tuple[bool, float]:
+        """One round of all controllers; whether all that it asked for is on disk, and when to look again."""
+        now, steady = self._wall(), trio.current_time()
+        pods = self._parsed.read(self._store.list("pods"))
+        there = {obj.key.name: (obj, typed(obj, Node)) for obj in self._store.list("nodes")}
+        said = {each.pod.spec.node_name: True for each in pods if each.pod.spec.node_name}  # a node without a Node is not there
+        said |= {name: nodes.is_unseen(node) for name, (_, node) in there.items()}
+        sight = self._liveness.look(view.members, said, steady)
+        if not failover.has_quorum(frozenset(there), view.members):
+            self._quorum_since = None
+        elif self._quorum_since is None:
+            self._quorum_since = steady
+        workloads = [obj for resource in failover.WORKLOADS for obj in self._store.list(resource)]
+        plan = self._fail_over(pods, workloads, there, view, sight, now)
+        silent = {name for name, is_unseen in said.items() if is_unseen}  # from the store alone: who leads too sees the same
+        away = self._say_unseen(there, sight, now)
+        back = self._say_seen(there, view)
+        signed = self._sign.writes(self._store.get(lease.KEY), self._membership.node, now, steady)
+        steps = [*away.values(), *back, *plan.steps, *self._reconcile(workloads, pods, silent, now)]
+        steps += self._export(pods, silent, now)
+        taken = await self._apply([*steps, Step(tuple(signed))] if signed else steps)
+        self._liveness.told((name for name, step in away.items() if step in taken.steps), steady)
+        if not taken.done:
+            self._sign.rest()
+        if not taken.steps and not any(scheduler.waits(each.pod) for each in pods):
+            return taken.done, min(sight.again, plan.again)
+        bound = await self._apply(self._schedule(view, now))
+        return taken.done and bound.done, min(sight.again, plan.again)
+
+    def _fail_over(
+        self, pods: list[Owned], workloads: Iterable[Object], there: _Nodes, view: View, sight: Sight, now: float
+    ) -> Plan:
+        """What becomes of the pods of lost nodes."""
+        stranded = [each for each in pods if each.pod.spec.node_name in sight.lost]
+        if not stranded:
+            return Plan([], float("inf"))
+        places = Places((node for name, (_, node) in there.items() if name in view.members), (each.pod for each in pods))
+        words = {obj.uid: failover.word(obj) for obj in workloads}
+        group = Group(frozenset(there), sight.lost, self._quorum_since)
+        return failover.plan(stranded, words, group, places, trio.current_time(), now)
+
+    def _say_unseen(self, there: _Nodes, sight: Sight, now: float) -> dict[str, Step]:
+        """By name, what is to be said of nodes that are not seen."""
+        steps = {}
+        for name in sight.unseen & there.keys():
+            obj, node = there[name]
+            if writes := nodes.unseen(obj, node, now):
+                steps[name] = Step(tuple(writes), _state(obj, "NodeNotReady"))
+        return steps
+
+    def _say_seen(self, there: _Nodes, view: View) -> list[Step]:
+        """The end of what was said of nodes that are there again."""
+        back = [(obj, nodes.seen(obj, node)) for name, (obj, node) in there.items() if name in view.members]
+        return [Step(tuple(writes), _state(obj, "NodeReady")) for obj, writes in back if writes]
+
+    def _reconcile(self, workloads: Iterable[Object], pods: Iterable[Owned], silent: set[str], now: float) -> list[Step]:
+        """What workloads lack, each write on its own."""
+        owned: dict[tuple[str, str], list[Owned]] = defaultdict(list)
+        for each in pods:
+            if (owner := each.controller) is not None:
+                owned[each.object.key.namespace, owner.uid].append(each)
+        writes: list[Write] = []
         owners = set()
-        for obj in self._store.list("deployments.apps"):
+        for obj in workloads:
             owners.add(obj.uid)
-            same = [pod for pod in pods if pod.key.namespace == obj.key.namespace]
-            asked += deployments.reconcile(obj, same, self._store.last_uid, now)
-        asked += deployments.orphans(pods, owners, now)
-        seen, unseen = self._look_around()
-        for obj in unseen:
-            asked += nodes.unseen(obj, now)
-        done = await self._apply(asked)
-        for decision in scheduler.schedule(self._store.list("pods"), seen, now):
-            done &= await self._apply([decision.write])
-            kind = NORMAL if decision.reason == "Scheduled" else WARNING
-            await self._recorder.record(decision.pod, kind, decision.reason, decision.message)
-        return done
+            mine = owned.get((obj.key.namespace, obj.uid), [])
+            writes += deployments.reconcile(obj, mine, self._store.last_uid, now, silent)
+        writes += deployments.orphans((each for group in owned.values() for each in group), owners, now)
+        return [Step((write,)) for write in writes]
 
-    def _look_around(self) -> tuple[list[Object], list[Object]]:
-        """The nodes that are members now, and those that have not been for UNSEEN_S, nor were written in that time.
+    def _export(self, pods: Iterable[Owned], silent: set[str], now: float) -> list[Step]:
+        """What other groups see of this one, each import on its own."""
+        services, imports = (self._store.list(resource) for resource in exports.WATCHED)
+        of_pods = (each.pod for each in pods)
+        writes = exports.reconcile(services, imports, of_pods, self._facts.group, silent, self._store.last_uid, now)
+        return [Step((write,)) for write in writes]
 
-        A node that contradicts what was said of it is linked to somebody else: the two may not answer each other at once.
-        """
-        members, now = self._membership.members, trio.current_time()
-        there = self._store.list("nodes")
-        away = [obj for obj in there if obj.key.name not in members]
-        known, self._away = self._away, {}
-        for obj in away:
-            before = known.get(obj.key.name)
-            self._away[obj.key.name] = before if before is not None and before.rv == obj.rv else _Away(now, obj.rv)
-        seen = [obj for obj in there if obj.key.name in members]
-        return seen, [obj for obj in away if now - self._away[obj.key.name].since >= UNSEEN_S]
+    def _schedule(self, view: View, now: float) -> list[Step]:
+        """Nodes for the pods that wait for one, as the store has them now."""
+        pods = self._parsed.read(self._store.list("pods"))
+        if not any(scheduler.waits(each.pod) for each in pods):
+            return []
+        members = [typed(obj, Node) for obj in self._store.list("nodes") if obj.key.name in view.members]
+        return scheduler.schedule(pods, Places(members, (each.pod for each in pods)), now)
 
-    async def _apply(self, writes: Iterable[Write]) -> bool:
-        """Write each on its own. What somebody else changed meanwhile is looked at again in the next round."""
-        for write in writes:
-            try:
-                await self._store.write(write)
-            except (ConflictError, AlreadyExistsError, NotFoundError):
-                continue
-            except StorageError as error:
-                self._log.warning(f"{error}; trying again in {RETRY_S:.0f} s")
-                return False
-        return True
+    async def _apply(self, steps: Sequence[Step]) -> _Taken:
+        """Take each step on its own. What somebody else changed meanwhile is looked at again in the next round."""
+        taken: list[Step] = []
+        troubles: list[StorageError] = []
+        for at in range(0, len(steps), AT_ONCE):
+            async with trio.open_nursery() as nursery:
+                for step in steps[at : at + AT_ONCE]:
+                    nursery.start_soon(self._take, step, taken, troubles)
+            if troubles:
+                self._log.warning(f"{troubles[0]}; trying again in {RETRY_S:.0f} s")
+                break
+        return _Taken(taken, not troubles)
 
-    def _pause(self, done: bool) -> float:
-        """Seconds until a round is due without any change: something was refused, or a node is about to be unknown."""
-        if not done:
-            return RETRY_S
-        due = (away.since + UNSEEN_S - trio.current_time() for away in self._away.values())
-        return min((left for left in due if left > 0), default=float("inf"))
+    async def _take(self, step: Step, taken: list[Step], troubles: list[StorageError]) -> None:
+        try:
+            await self._store.write(*step.writes)
+        except (ConflictError, AlreadyExistsError, NotFoundError):
+            return
+        except StorageError as error:
+            troubles.append(error)
+            return
+        taken.append(step)
+        if step.note is not None:
+            await self._recorder.record(*step.note)
 
-    async def _any(self, revision: int, linked: frozenset[str]) -> None:
-        """Wait until the store or the set of linked peers changes."""
+    async def _any(self, revision: int, view: View) -> None:
+        """Wait until the store changes in what matters here, or the view of the group does."""
         async with trio.open_nursery() as nursery:
 
             async def store() -> None:
-                await self._store.changed(revision)
+                matters = ALL if view.holder == self._membership.node else OWN
+                seen, now = revision, await self._store.changed(revision)
+                while not self._concerned(seen, matters):
+                    seen, now = now, await self._store.changed(now)
                 nursery.cancel_scope.cancel()
 
-            async def links() -> None:
-                await self._membership.changed(linked)
+            async def group() -> None:
+                await self._membership.changed(view)
                 nursery.cancel_scope.cancel()
 
             nursery.start_soon(store)
-            nursery.start_soon(links)
+            nursery.start_soon(group)
+
+    def _concerned(self, since: int, matters: frozenset[str]) -> bool:
+        try:
+            changed = (change.object.key for change in self._store.changes(since))
+            return any(one.resource in matters and not exports.of_others(one, self._facts.group) for one in changed)
+        except ExpiredError:
+            return True
 
     async def _prune(self) -> None:
         while True:
@@ -140,10 +246,14 @@ class Control:
                 self._log.warning(f"old events stay: {error}; trying again in {PRUNE_S:.0f} s")
 
 
-def _default_namespace(now: float) -> Create:
-    """`default`, with one uid everywhere: nodes that never met make the same object."""
-    uid = str(uuid.uuid5(uuid.NAMESPACE_DNS, "default.namespaces.edged"))
-    labels = {"kubernetes.io/metadata.name": "default"}
-    metadata = {"name": "default", "uid": uid, "creationTimestamp": format_time(now), "labels": labels}
+def _state(about: Object, state: str) -> Note:
+    return Note(about, NORMAL, state, f"Node {about.key.name} status is now: {state}")
+
+
+def _namespace(name: str, now: float) -> Create:
+    """A namespace with one uid everywhere: nodes that never met make the same object."""
+    uid = str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{name}.namespaces.edged"))
+    labels = {"kubernetes.io/metadata.name": name}
+    metadata = {"name": name, "uid": uid, "creationTimestamp": format_time(now), "labels": labels}
     body = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
-    return Create(Key("namespaces", "", "default"), uid, dump(body), dump({"phase": "Active"}))
+    return Create(Key("namespaces", "", name), uid, dump(body), dump({"phase": "Active"}))

@@ -4,14 +4,13 @@ import hashlib
 import json
 import math
 import re
-import uuid
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Container, Iterable, Sequence
+from typing import Any
 
 import msgspec
 
+from edged.control.pods import ENDED, PENDING, Owned, next_uid
 from edged.model.apps import Deployment, DeploymentStatus
-from edged.model.core import Pod
 from edged.model.deletion import marked
 from edged.model.limits import MAX_REPLICAS
 from edged.model.meta import Condition
@@ -23,35 +22,24 @@ from edged.store.writes import Create, Delete, Put, PutStatus, Write
 HASH_LABEL = "pod-template-hash"
 ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # no vowels, no digits that look like letters: as Kubernetes' own hashes
 HASH_LENGTH = 10
-ENDED = ("Succeeded", "Failed")
 _PERCENT = re.compile("[0-9]{1,9}", re.ASCII)
 
 
-class Owned(NamedTuple):
-    """A pod of the deployment."""
+def reconcile(
+    deployment: Object,
+    owned: Sequence[Owned],
+    last_uid: Callable[[Key], str | None],
+    now: float,
+    silent: Collection[str] = (),
+) -> list[Write]:
+    """The writes that bring `deployment` closer to what it asks for. `owned` are the pods that it controls.
 
-    object: Object
-    pod: Pod
-
-    @property
-    def ready(self) -> bool:
-        """Whether its Ready condition is True."""
-        return any(each.type == "Ready" and each.status == "True" for each in self.pod.status.conditions)
-
-    @property
-    def going(self) -> bool:
-        """Whether it is marked for deletion, or has ended and is no use any more."""
-        return self.pod.metadata.deletion_timestamp is not None or self.pod.status.phase in ENDED
-
-
-def reconcile(deployment: Object, pods: Iterable[Object], last_uid: Callable[[Key], str | None], now: float) -> list[Write]:
-    """The writes that bring `deployment` closer to what it asks for. `pods` are those of its namespace.
+    Pods on the nodes `silent` are not ready, whatever they said last: nobody sees those nodes.
 
     `last_uid` gives the uid of the last object of a key: the next one's is made from it, so two nodes that know the same
     history make the very same pod.
     """
     parsed = typed(deployment, Deployment)
-    owned = [Owned(obj, pod) for obj in pods if controls(parsed.metadata.uid, pod := typed(obj, Pod))]
     template = whole(deployment).get("spec", {}).get("template", {})
     digest = template_hash(template)
     current = [each for each in owned if not each.going]
@@ -61,7 +49,8 @@ def reconcile(deployment: Object, pods: Iterable[Object], last_uid: Callable[[Ke
     wanted = dict.fromkeys(_name(parsed.metadata.name, digest, index) for index in range(count))
 
     leaving = [each for each in fresh if each.pod.metadata.name not in wanted]
-    leaving += _replaceable(parsed, current, stale)
+    ready = {each.object.uid for each in current if each.ready and each.pod.spec.node_name not in silent}
+    leaving += _replaceable(parsed, stale, ready)
     ended = [each for each in owned if each.going and each.pod.metadata.deletion_timestamp is None]
     room = _room(parsed, current, stale)
     taken = {each.pod.metadata.name for each in owned}
@@ -69,26 +58,22 @@ def reconcile(deployment: Object, pods: Iterable[Object], last_uid: Callable[[Ke
 
     writes: list[Write] = [_end(each, now) for each in leaving + ended]
     writes += [_make(deployment, parsed, template, digest, name, last_uid, now) for name in making]
-    status = _status(parsed, current, fresh, now)
+    status = _status(parsed, len(current), len(fresh), len(ready), now)
     if status != parsed.status:
         writes.append(PutStatus(deployment.key, dump(status), uid=deployment.uid))
     return writes
 
 
-def orphans(pods: Iterable[Object], owners: set[str], now: float) -> list[Write]:
+def orphans(pods: Iterable[Owned], owners: Container[str], now: float) -> list[Write]:
     """The end of pods whose owning Deployment is gone: `owners` are the uids of all that are there."""
     lost = []
-    for obj in pods:
-        pod = typed(obj, Pod)
-        owned = any(each.controller and each.kind == "Deployment" for each in pod.metadata.owner_references)
-        if owned and not any(controls(uid, pod) for uid in owners) and pod.metadata.deletion_timestamp is None:
-            lost.append(_end(Owned(obj, pod), now))
+    for each in pods:
+        owner = each.controller
+        if owner is None or owner.kind != "Deployment" or owner.uid in owners:
+            continue
+        if each.pod.metadata.deletion_timestamp is None:
+            lost.append(_end(each, now))
     return lost
-
-
-def controls(uid: str, pod: Pod) -> bool:
-    """Whether the object of this uid is the pod's controller."""
-    return any(owner.controller and owner.uid == uid for owner in pod.metadata.owner_references)
 
 
 def template_hash(template: dict[str, Any]) -> str:
@@ -115,14 +100,14 @@ def _room(parsed: Deployment, current: list[Owned], stale: list[Owned]) -> int:
     return parsed.spec.replicas + _surge_and_unavailable(parsed)[0] - len(current)
 
 
-def _replaceable(parsed: Deployment, current: list[Owned], stale: list[Owned]) -> list[Owned]:
+def _replaceable(parsed: Deployment, stale: list[Owned], ready: set[str]) -> list[Owned]:
     """The old pods that may go now: those that serve nobody, and as many ready ones as may be missing."""
     if parsed.spec.strategy.type == "Recreate":
         return stale
     least = parsed.spec.replicas - _surge_and_unavailable(parsed)[1]
-    spare = max(0, sum(each.ready for each in current) - least)
-    unready = [each for each in stale if not each.ready]
-    return unready + [each for each in stale if each.ready][:spare]
+    spare = max(0, len(ready) - least)
+    unready = [each for each in stale if each.object.uid not in ready]
+    return unready + [each for each in stale if each.object.uid in ready][:spare]
 
 
 def _surge_and_unavailable(parsed: Deployment) -> tuple[int, int]:
@@ -158,7 +143,7 @@ def _make(
     now: float,
 ) -> Create:
     key = Key("pods", parsed.metadata.namespace, name)
-    uid = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{parsed.metadata.uid}/{name}/{last_uid(key) or ''}"))
+    uid = next_uid(parsed.metadata.uid, name, last_uid(key))
     metadata = template.get("metadata", {})
     body = {
         "apiVersion": "v1",
@@ -183,23 +168,23 @@ def _make(
         },
         "spec": template.get("spec", {}),
     }
-    return Create(key, uid, dump(body), dump({"phase": "Pending"}))
+    return Create(key, uid, dump(body), PENDING)
 
 
-def _status(parsed: Deployment, current: list[Owned], fresh: list[Owned], now: float) -> DeploymentStatus:
-    wanted, ready = parsed.spec.replicas, sum(each.ready for each in current)
+def _status(parsed: Deployment, current: int, fresh: int, ready: int, now: float) -> DeploymentStatus:
+    wanted = parsed.spec.replicas
     available = Condition("Available", "False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability.")
     if ready >= wanted - _surge_and_unavailable(parsed)[1]:
         available = Condition("Available", "True", "MinimumReplicasAvailable", "Deployment has minimum availability.")
-    progressing = Condition("Progressing", "True", "ReplicaSetUpdated", f"{len(fresh)} of {wanted} replicas are updated.")
-    if len(fresh) == len(current) == wanted == ready:
+    progressing = Condition("Progressing", "True", "ReplicaSetUpdated", f"{fresh} of {wanted} replicas are updated.")
+    if fresh == current == wanted == ready:
         progressing = Condition("Progressing", "True", "NewReplicaSetAvailable", "All replicas are updated and ready.")
     said = {each.type: each for each in parsed.status.conditions}
     conditions = tuple(_condition(said.get(each.type), each, now) for each in (available, progressing))
     return DeploymentStatus(
         observed_generation=parsed.metadata.generation,
-        replicas=len(current),
-        updated_replicas=len(fresh),
+        replicas=current,
+        updated_replicas=fresh,
         ready_replicas=ready,
         available_replicas=ready,
         unavailable_replicas=max(0, wanted - ready),

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import msgspec
 
 from edged.model.core import Node, NodeAddress, NodeStatus, NodeSystemInfo
+from edged.model.failover import NO_EXECUTE, NO_SCHEDULE, UNREACHABLE
 from edged.model.kinds import BY_STRUCT
 from edged.model.meta import JSON, Condition
 from edged.model.objects import Key, Object, dump, split, typed, whole
@@ -12,11 +13,13 @@ from edged.model.times import format_time
 from edged.store.writes import Create, Put, PutStatus, Write
 
 MAX_PODS = 110  # as the kubelet's default
+EFFECTS = (NO_SCHEDULE, NO_EXECUTE)  # of the taints on a node that nobody sees, as Kubernetes' node lifecycle controller
+STOPPED = "Edged stopped posting node status."
 GROUP_LABEL = "apps.kubeedge.io/belonging-to"
 
 
 class Facts(NamedTuple):
-    """What a node knows of its machine and of itself. `memory` in bytes."""
+    """What a node knows of its machine and of itself. `memory` in bytes. A `limited` one may write its own Node only."""
 
     name: str
     uid: str
@@ -26,6 +29,7 @@ class Facts(NamedTuple):
     cpus: int
     info: NodeSystemInfo
     labels: dict[str, str]
+    limited: bool = False
 
 
 def describe(there: Object | None, facts: Facts, now: float) -> list[Write]:
@@ -55,20 +59,61 @@ def describe(there: Object | None, facts: Facts, now: float) -> list[Write]:
     return writes
 
 
-def unseen(there: Object, now: float) -> list[Write]:
-    """The writes that say of another node that nobody here sees it. Its pods stay: a lost link is no lost node."""
-    said = typed(there, Node).status
-    ready = next((each for each in said.conditions if each.type == "Ready"), None)
-    if ready is None or ready.status == "Unknown":
+def is_unseen(node: Node) -> bool:
+    """Whether a Node says that nobody sees the node: Ready is Unknown, or was never said, and both taints are there."""
+    ready = _ready(node.status)
+    return (ready is None or ready.status == "Unknown") and not _lacking(node)
+
+
+def unseen(there: Object, node: Node, now: float) -> list[Write]:
+    """The writes that say of another node (its object, and that parsed) that nobody sees it: Ready is Unknown, it is tainted.
+
+    Other taints, and whether it is cordoned, stay as people have them.
+    """
+    writes: list[Write] = []
+    lacking = _lacking(node)
+    if lacking:
+        value = whole(there)
+        spec = value.setdefault("spec", {})
+        added = [{"key": UNREACHABLE, "effect": effect, "timeAdded": format_time(now)} for effect in lacking]
+        spec["taints"] = [*spec.get("taints", ()), *added]
+        writes.append(Put(there.key, split(value)[0], rv=there.rv))
+    ready = _ready(node.status)
+    if ready is not None and ready.status != "Unknown":
+        unknown = Condition("Ready", "Unknown", "NodeStatusUnknown", STOPPED, format_time(now))
+        conditions = tuple(unknown if each.type == "Ready" else each for each in node.status.conditions)
+        status = msgspec.structs.replace(node.status, conditions=conditions)
+        writes.append(PutStatus(there.key, dump(status), uid=there.uid))
+    return writes
+
+
+def seen(there: Object, node: Node) -> list[Write]:
+    """The writes that take those taints away again. That it is Ready, a node says itself."""
+    if not any(_ours(each.key, each.effect, *EFFECTS) for each in node.spec.taints):
         return []
-    unknown = Condition("Ready", "Unknown", "NodeStatusUnknown", "No node of the group has a link to it.", format_time(now))
-    conditions = tuple(unknown if each.type == "Ready" else each for each in said.conditions)
-    status = msgspec.structs.replace(said, conditions=conditions)
-    return [PutStatus(there.key, dump(status), uid=there.uid)]
+    value = whole(there)
+    kept = [each for each in value["spec"]["taints"] if not _ours(each["key"], each["effect"], *EFFECTS)]
+    value["spec"]["taints"] = kept
+    if not kept:
+        del value["spec"]["taints"]
+    return [Put(there.key, split(value)[0], rv=there.rv)]
+
+
+def _lacking(node: Node) -> list[str]:
+    """The effects for which the taint of an unseen node is not there."""
+    return [effect for effect in EFFECTS if not any(_ours(each.key, each.effect, effect) for each in node.spec.taints)]
+
+
+def _ours(key: str, effect: str, *effects: str) -> bool:
+    return key == UNREACHABLE and effect in effects
+
+
+def _ready(status: NodeStatus) -> Condition | None:
+    return next((each for each in status.conditions if each.type == "Ready"), None)
 
 
 def _status(said: NodeStatus, facts: Facts, now: float) -> NodeStatus:
-    before = next((each for each in said.conditions if each.type == "Ready"), None)
+    before = _ready(said)
     ready = Condition("Ready", "True", "EdgedReady", "edged is running.", format_time(now))
     if before is not None and before.status == "True":
         ready = before

@@ -2,95 +2,107 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import NamedTuple
 
+from edged.control.pods import ENDED, Owned
+from edged.control.step import Note, Step
 from edged.errors import InvalidError
 from edged.model import quantity
-from edged.model.core import Node, Pod
+from edged.model.core import Node, Pod, Taint
+from edged.model.failover import NO_EXECUTE, NO_SCHEDULE, PREFER_NO_SCHEDULE, UNSCHEDULABLE, toleration_of
 from edged.model.meta import Condition
-from edged.model.objects import Object, dump, split, typed, whole
+from edged.model.objects import Object, dump, split, whole
 from edged.model.times import format_time
-from edged.store.writes import Put, PutStatus, Write
+from edged.store.events import NORMAL, WARNING
+from edged.store.writes import Put, PutStatus
 
 DEFAULT_REQUEST = 200 << 20  # bytes a pod counts for that asks for no memory: as Kubernetes' own scorer has it
-KEEPS_AWAY = ("NoSchedule", "NoExecute")
-ENDED = ("Succeeded", "Failed")
+CORDONED = Taint(UNSCHEDULABLE, NO_SCHEDULE)  # what `unschedulable` means to a pod that tolerates it
 
 
-class Decision(NamedTuple):
-    """What becomes of one pod: the write, and the event to record about it."""
+class _Room:
+    """What a node has left: bytes of memory, and how many pods it has already."""
 
-    pod: Object
-    write: Write
-    reason: str
-    message: str
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.free = _bytes(node.status.allocatable.get("memory", "0"))
+        self.pods = 0
 
-
-class _Place(NamedTuple):
-    node: Node
-    free: int
-    pods: int
+    def add(self, pod: Pod) -> None:
+        self.free -= _request(pod)
+        self.pods += 1
 
 
-def schedule(pods: Iterable[Object], nodes: Iterable[Object], now: float) -> list[Decision]:
-    """Bind every pod that has no node yet, or say why it cannot be. A pod that is bound stays where it is."""
-    parsed = [(obj, typed(obj, Pod)) for obj in pods]
-    places = _places([typed(obj, Node) for obj in nodes], [pod for _, pod in parsed])
-    decisions = []
-    for obj, pod in parsed:
-        if pod.spec.node_name or pod.metadata.deletion_timestamp is not None or pod.status.phase in ENDED:
-            continue
-        chosen, refusals = _choose(pod, places)
-        if chosen is None:
-            decision = _unschedulable(obj, pod, len(places), refusals, now)
-            if decision is not None:
-                decisions.append(decision)
-            continue
-        name = chosen.node.metadata.name
-        places[name] = _Place(chosen.node, chosen.free - _request(pod), chosen.pods + 1)
-        decisions.append(
-            Decision(obj, _bound(obj, name), "Scheduled", f"Successfully assigned {obj.key.namespace}/{obj.key.name} to {name}")
+class Places:
+    """The nodes that pods may go to, and the room they have left beside `pods`, all that there are."""
+
+    def __init__(self, nodes: Iterable[Node], pods: Iterable[Pod]) -> None:
+        self._rooms = {node.metadata.name: _Room(node) for node in nodes}
+        for pod in pods:
+            if (room := self._rooms.get(pod.spec.node_name)) is not None and pod.status.phase not in ENDED:
+                room.add(pod)
+
+    def __len__(self) -> int:
+        return len(self._rooms)
+
+    def take(self, pod: Pod) -> str | None:
+        """The node that suits a pod best, which now has less room; None when none suits."""
+        fit = [room for room in self._rooms.values() if _refusal(pod, room) is None]
+        best = min(
+            fit, key=lambda room: (_avoided(pod, room.node), -room.free, room.pods, room.node.metadata.name), default=None
         )
-    return decisions
+        if best is None:
+            return None
+        best.add(pod)
+        return best.node.metadata.name
+
+    def refusals(self, pod: Pod) -> Counter[str]:
+        """Why nodes do not take a pod: how many of them for each reason."""
+        return Counter(refusal for room in self._rooms.values() if (refusal := _refusal(pod, room)) is not None)
 
 
-def _places(nodes: list[Node], pods: list[Pod]) -> dict[str, _Place]:
-    places = {}
-    for node in nodes:
-        name = node.metadata.name
-        there = [pod for pod in pods if pod.spec.node_name == name and pod.status.phase not in ENDED]
-        free = _bytes(node.status.allocatable.get("memory", "0")) - sum(map(_request, there))
-        places[name] = _Place(node, free, len(there))
-    return places
+def schedule(pods: Iterable[Owned], places: Places, now: float) -> list[Step]:
+    """Bind every pod that has no node yet, or say why it cannot be. A pod that is bound stays where it is."""
+    steps = []
+    for obj, pod in pods:
+        if not waits(pod):
+            continue
+        name = places.take(pod)
+        step = _unschedulable(obj, pod, places, now) if name is None else _bound(obj, name)
+        if step is not None:
+            steps.append(step)
+    return steps
 
 
-def _choose(pod: Pod, places: dict[str, _Place]) -> tuple[_Place | None, Counter[str]]:
-    refusals: Counter[str] = Counter()
-    fit = []
-    for place in places.values():
-        refusal = _refusal(pod, place)
-        if refusal is None:
-            fit.append(place)
-        else:
-            refusals[refusal] += 1
-    best = min(fit, key=lambda place: (-place.free, place.pods, place.node.metadata.name), default=None)
-    return best, refusals
+def waits(pod: Pod) -> bool:
+    """Whether a pod waits for a node."""
+    return not pod.spec.node_name and pod.metadata.deletion_timestamp is None and pod.status.phase not in ENDED
 
 
-def _refusal(pod: Pod, place: _Place) -> str | None:
+def _refusal(pod: Pod, room: _Room) -> str | None:
     """Why a pod cannot go to a node, in the words of Kubernetes' scheduler; None when it can."""
-    node = place.node
+    node = room.node
     if any(node.metadata.labels.get(label) != value for label, value in pod.spec.node_selector.items()):
         return "node(s) didn't match Pod's node affinity/selector"
-    if node.spec.unschedulable:
+    if node.spec.unschedulable and toleration_of(CORDONED, pod.spec.tolerations) is None:
         return "node(s) were unschedulable"
     if not any(each.type == "Ready" and each.status == "True" for each in node.status.conditions):
         return "node(s) were not ready"
-    if any(taint.effect in KEEPS_AWAY for taint in node.spec.taints):
+    if _untolerated(pod, node, NO_SCHEDULE, NO_EXECUTE):
         return "node(s) had untolerated taint(s)"
-    if _asked(pod) > place.free:
+    if _asked(pod) > room.free:
         return "Insufficient memory"
     return None
+
+
+def _avoided(pod: Pod, node: Node) -> int:
+    """How many reasons there are to prefer another node."""
+    return _untolerated(pod, node, PREFER_NO_SCHEDULE)
+
+
+def _untolerated(pod: Pod, node: Node, *effects: str) -> int:
+    """The number of a node's taints of these effects that a pod does not tolerate."""
+    taints = (taint for taint in node.spec.taints if taint.effect in effects)
+    return sum(toleration_of(taint, pod.spec.tolerations) is None for taint in taints)
 
 
 def _asked(pod: Pod) -> int:
@@ -110,20 +122,22 @@ def _request(pod: Pod) -> int:
     return _asked(pod) or DEFAULT_REQUEST
 
 
-def _bound(obj: Object, node: str) -> Write:
+def _bound(obj: Object, node: str) -> Step:
     value = whole(obj)
     value["spec"]["nodeName"] = node
-    return Put(obj.key, split(value)[0], rv=obj.rv)
+    message = f"Successfully assigned {obj.key.namespace}/{obj.key.name} to {node}"
+    return Step((Put(obj.key, split(value)[0], rv=obj.rv),), Note(obj, NORMAL, "Scheduled", message))
 
 
-def _unschedulable(obj: Object, pod: Pod, nodes: int, refusals: Counter[str], now: float) -> Decision | None:
+def _unschedulable(obj: Object, pod: Pod, places: Places, now: float) -> Step | None:
     """Say in the pod's status why it waits; None when it says so already."""
-    reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(refusals.items()))
-    message = f"0/{nodes} nodes are available" + (f": {reasons}." if reasons else ".")
+    reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(places.refusals(pod).items()))
+    message = f"0/{len(places)} nodes are available" + (f": {reasons}." if reasons else ".")
     before = next((each for each in pod.status.conditions if each.type == "PodScheduled"), None)
     if before is not None and (before.status, before.message) == ("False", message):
         return None
     since = before.last_transition_time if before is not None and before.status == "False" else format_time(now)
     condition = Condition("PodScheduled", "False", "Unschedulable", message, since)
     status = {"phase": "Pending", "conditions": [condition]}
-    return Decision(obj, PutStatus(obj.key, dump(status), uid=obj.uid), "FailedScheduling", message)
+    write = PutStatus(obj.key, dump(status), uid=obj.uid)
+    return Step((write,), Note(obj, WARNING, "FailedScheduling", message))

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edged.control.deployments import HASH_LABEL, orphans, reconcile, template_hash
+from edged.control.pods import Owned
 from edged.model import names
 from edged.model.limits import MAX_REPLICAS
 from edged.model.objects import Key, Object, dump
@@ -36,9 +37,10 @@ class World:
         self.pods: dict[str, Object] = {}
         self.uids: dict[Key, str] = {}
         self.status: dict[str, Any] = {}
+        self.silent: set[str] = set()
 
     def step(self) -> list[Any]:
-        writes = reconcile(self.deployment, list(self.pods.values()), self.uids.get, NOW)
+        writes = reconcile(self.deployment, [Owned.of(pod) for pod in self.pods.values()], self.uids.get, NOW, self.silent)
         for write in writes:
             name = write.key.name
             match write:
@@ -119,6 +121,21 @@ def test_nothing_is_written_when_all_is_well() -> None:
     assert world.step() == []
 
 
+def test_a_pod_on_a_node_that_nobody_sees_is_not_ready() -> None:
+    world = World(deployment())
+    world.step()
+    for name in world.pods:
+        world.ready(name)
+    world.step()
+    world.silent = {"gw-b"}
+    assert [type(write) for write in world.step()] == [PutStatus]
+    assert (world.status.get("readyReplicas", 0), world.status["unavailableReplicas"], world.status["replicas"]) == (0, 2, 2)
+    assert world.step() == []
+    world.silent = set()
+    world.step()
+    assert world.status["readyReplicas"] == 2
+
+
 def test_scaling_down_removes_the_highest() -> None:
     world = World(deployment(3))
     world.step()
@@ -195,12 +212,12 @@ def test_pods_of_a_deployment_that_is_gone_are_ended() -> None:
     world = World(deployment(1))
     world.step()
     [pod] = world.pods.values()
-    assert orphans([pod], {UID}, NOW) == []
-    [end] = orphans([pod], set(), NOW)
+    assert orphans([Owned.of(pod)], {UID}, NOW) == []
+    [end] = orphans([Owned.of(pod)], set(), NOW)
     assert isinstance(end, Put)
     body = json.loads(end.body)
     assert body["metadata"]["deletionGracePeriodSeconds"] == 30
-    assert orphans([pod._replace(body=end.body)], set(), NOW) == []
+    assert orphans([Owned.of(pod._replace(body=end.body))], set(), NOW) == []
 
 
 def test_a_pod_that_never_ran_is_removed_at_once() -> None:
@@ -209,7 +226,7 @@ def test_a_pod_that_never_ran_is_removed_at_once() -> None:
     [pod] = world.pods.values()
     body = json.loads(pod.body)
     del body["spec"]["nodeName"]
-    [end] = orphans([pod._replace(body=dump(body))], set(), NOW)
+    [end] = orphans([Owned.of(pod._replace(body=dump(body)))], set(), NOW)
     assert isinstance(end, Delete)
 
 

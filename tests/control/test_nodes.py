@@ -1,8 +1,9 @@
 import json
+from typing import Any
 
-from edged.control.nodes import Facts, describe, unseen
-from edged.model.core import NodeSystemInfo
-from edged.model.objects import Key, Object
+from edged.control.nodes import Facts, describe, is_unseen, seen, unseen
+from edged.model.core import Node, NodeSystemInfo
+from edged.model.objects import Key, Object, dump, split, typed, whole
 from edged.store.writes import Create, Put, PutStatus
 
 NOW = 1_700_000_000.0
@@ -41,14 +42,63 @@ def test_labels_of_people_stay_and_ours_come_back() -> None:
     assert labels["room"] == "cellar"
 
 
+def parsed(obj: Object) -> tuple[Object, Node]:
+    return obj, typed(obj, Node)
+
+
+def after(obj: Object, writes: list[Any]) -> Object:
+    for write in writes:
+        obj = obj._replace(status=write.status) if isinstance(write, PutStatus) else obj._replace(body=write.body)
+    return obj
+
+
+def tainted(obj: Object) -> list[tuple[str, str]]:
+    return [(each["key"], each["effect"]) for each in whole(obj)["spec"].get("taints", [])]
+
+
+UNREACHABLE = "node.kubernetes.io/unreachable"
+
+
 def test_a_node_that_is_not_seen_is_unknown_until_it_says_otherwise() -> None:
     obj = made()
-    [put] = unseen(obj, NOW + 40)
-    assert isinstance(put, PutStatus)
-    obj = obj._replace(status=put.status)
-    assert json.loads(put.status)["conditions"][0]["status"] == "Unknown"
-    assert json.loads(put.status)["capacity"]["cpu"] == "2"
-    assert unseen(obj, NOW + 80) == []
+    assert not is_unseen(typed(obj, Node))
+    put, status = unseen(*parsed(obj), NOW + 40)
+    assert isinstance(put, Put)
+    assert isinstance(status, PutStatus)
+    obj = after(obj, [put, status])
+    said = json.loads(status.status)
+    [condition] = said["conditions"]
+    assert (condition["status"], condition["reason"]) == ("Unknown", "NodeStatusUnknown")
+    assert condition["message"] == "Edged stopped posting node status."
+    assert said["capacity"]["cpu"] == "2"
+    assert tainted(obj) == [(UNREACHABLE, "NoSchedule"), (UNREACHABLE, "NoExecute")]
+    assert whole(obj)["spec"]["taints"][0]["timeAdded"] == "2023-11-14T22:14:00Z"
+    assert is_unseen(typed(obj, Node))
+    assert unseen(*parsed(obj), NOW + 80) == []
     [back] = describe(obj, FACTS, NOW + 90)
     assert isinstance(back, PutStatus)
     assert json.loads(back.status)["conditions"][0]["status"] == "True"
+    obj = after(obj, [back])
+    assert not is_unseen(typed(obj, Node))
+    obj = after(obj, seen(*parsed(obj)))
+    assert "taints" not in whole(obj)["spec"]
+    assert seen(*parsed(obj)) == []
+
+
+def test_what_people_did_to_a_node_stays() -> None:
+    obj = made()
+    value = whole(obj)
+    theirs = [{"key": "wet", "effect": "NoExecute"}, {"key": UNREACHABLE, "effect": "PreferNoSchedule"}]
+    value["spec"] = {"unschedulable": True, "taints": theirs}
+    obj = obj._replace(body=split(value)[0])
+    obj = after(obj, unseen(*parsed(obj), NOW))
+    assert len(tainted(obj)) == 4
+    assert whole(obj)["spec"]["unschedulable"]
+    assert whole(after(obj, seen(*parsed(obj))))["spec"] == value["spec"]
+
+
+def test_a_node_that_never_said_anything_is_tainted_only() -> None:
+    obj = made()._replace(status=dump({}))
+    [put] = unseen(*parsed(obj), NOW)
+    assert isinstance(put, Put)
+    assert is_unseen(typed(after(obj, [put]), Node))

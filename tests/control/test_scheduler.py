@@ -3,8 +3,12 @@ from typing import Any
 
 import pytest
 
-from edged.control.scheduler import schedule
-from edged.model.objects import Key, Object, dump
+from edged.control.pods import Owned
+from edged.control.scheduler import Places
+from edged.control.scheduler import schedule as schedule_at
+from edged.control.step import Step
+from edged.model.core import Node
+from edged.model.objects import Key, Object, dump, typed
 from edged.store.writes import Put, PutStatus
 
 NOW = 1_700_000_000.0
@@ -25,16 +29,23 @@ def pod(name: str, memory: str | None = None, status: Any = None, **spec: Any) -
     return Object(Key("pods", "default", name), 5, name, dump(body), dump(status or {"phase": "Pending"}))
 
 
-def bound(decision: Any) -> str:
-    assert isinstance(decision.write, Put)
-    assert decision.write.rv == 5
-    return str(json.loads(decision.write.body)["spec"]["nodeName"])
+def schedule(pods: list[Object], nodes: list[Object], now: float) -> list[Step]:
+    owned = [Owned.of(each) for each in pods]
+    return schedule_at(owned, Places([typed(each, Node) for each in nodes], [each.pod for each in owned]), now)
+
+
+def bound(step: Step) -> str:
+    [write] = step.writes
+    assert isinstance(write, Put)
+    assert write.rv == 5
+    return str(json.loads(write.body)["spec"]["nodeName"])
 
 
 def test_a_selector_decides() -> None:
-    [decision] = schedule([pod("a", nodeSelector={"kubernetes.io/hostname": "gw-b"})], [node("gw-a", "8Gi"), node("gw-b")], NOW)
-    assert bound(decision) == "gw-b"
-    assert decision.message == "Successfully assigned default/a to gw-b"
+    [step] = schedule([pod("a", nodeSelector={"kubernetes.io/hostname": "gw-b"})], [node("gw-a", "8Gi"), node("gw-b")], NOW)
+    assert bound(step) == "gw-b"
+    assert step.note is not None
+    assert step.note.message == "Successfully assigned default/a to gw-b"
 
 
 def test_else_the_node_with_most_free_memory() -> None:
@@ -70,21 +81,42 @@ def test_what_is_bound_or_going_stays() -> None:
     ],
 )
 def test_a_pod_that_fits_nowhere_says_why_once(place: Object, wish: Object, why: str) -> None:
-    [decision] = schedule([wish], [place], NOW)
-    assert isinstance(decision.write, PutStatus)
-    assert decision.reason == "FailedScheduling"
-    assert decision.message == f"0/1 nodes are available: {why}"
-    [condition] = json.loads(decision.write.status)["conditions"]
-    assert (condition["status"], condition["reason"], condition["message"]) == ("False", "Unschedulable", decision.message)
-    assert schedule([wish._replace(status=decision.write.status)], [place], NOW + 60) == []
+    [step] = schedule([wish], [place], NOW)
+    [write] = step.writes
+    assert isinstance(write, PutStatus)
+    assert step.note is not None
+    assert step.note.reason == "FailedScheduling"
+    assert step.note.message == f"0/1 nodes are available: {why}"
+    [condition] = json.loads(write.status)["conditions"]
+    assert (condition["status"], condition["reason"], condition["message"]) == ("False", "Unschedulable", step.note.message)
+    assert schedule([wish._replace(status=write.status)], [place], NOW + 60) == []
 
 
 def test_without_any_node() -> None:
-    assert schedule([pod("a")], [], NOW)[0].message == "0/0 nodes are available."
+    note = schedule([pod("a")], [], NOW)[0].note
+    assert note is not None
+    assert note.message == "0/0 nodes are available."
+
+
+def test_a_taint_is_tolerated_and_one_that_is_only_preferred_avoided() -> None:
+    there = [node("gw-a", taints=[{"key": "wet", "value": "very", "effect": "NoSchedule"}])]
+    assert bound(schedule([pod("a", tolerations=[{"key": "wet", "value": "very"}])], there, NOW)[0]) == "gw-a"
+    assert not isinstance(schedule([pod("a", tolerations=[{"key": "wet"}])], there, NOW)[0].writes[0], Put)
+    there = [node("gw-a", "8Gi", taints=[{"key": "far", "effect": "PreferNoSchedule"}]), node("gw-b")]
+    assert bound(schedule([pod("a")], there, NOW)[0]) == "gw-b"
+    assert bound(schedule([pod("a")], there[:1], NOW)[0]) == "gw-a"
+    assert bound(schedule([pod("a", tolerations=[{"key": "far", "operator": "Exists"}])], there, NOW)[0]) == "gw-a"
+
+
+def test_a_pod_that_tolerates_everything_goes_to_a_cordoned_node() -> None:
+    assert (
+        bound(schedule([pod("a", tolerations=[{"operator": "Exists"}])], [node("gw-a", unschedulable=True)], NOW)[0]) == "gw-a"
+    )
 
 
 def test_an_amount_that_is_none_counts_as_none() -> None:
     there = [node("gw-a", "lots"), node("gw-b", "1Gi")]
     assert [bound(each) for each in schedule([pod("a", "much")], there, NOW)] == ["gw-b"]
-    [decision] = schedule([pod("a", "1Mi")], there[:1], NOW)
-    assert decision.reason == "FailedScheduling"
+    note = schedule([pod("a", "1Mi")], there[:1], NOW)[0].note
+    assert note is not None
+    assert note.reason == "FailedScheduling"
