@@ -5,9 +5,11 @@ from typing import Any, NamedTuple
 
 from edged.api.ages import age, seconds_since
 from edged.model.apps import Deployment
-from edged.model.core import ConfigMap, ContainerStatus, Event, Namespace, Node, Pod, PodSpec, Service
+from edged.model.coordination import Lease
+from edged.model.core import ConfigMap, ContainerStatus, Event, Namespace, Node, Pod, PodSpec, Secret, Service
 from edged.model.devices import Device, DeviceModel
 from edged.model.meta import Kind, LabelSelector
+from edged.model.multicluster import ServiceImport
 
 NONE = "<none>"
 UNKNOWN = "<unknown>"
@@ -117,8 +119,21 @@ def _service(service: Service, now: float) -> Cells:
     return [spec.type, spec.cluster_ip or NONE, NONE, ports or NONE, _age(service, now), _labels(spec.selector)]
 
 
+def _service_import(imported: ServiceImport, now: float) -> Cells:
+    ports = ",".join(f"{port.port}/{port.protocol}" for port in imported.spec.ports)
+    endpoints = imported.status.endpoints
+    ready = f"{sum(endpoint.ready for endpoint in endpoints)}/{len(endpoints)}"
+    nodes = ",".join(sorted({endpoint.node for endpoint in endpoints}))
+    groups = ",".join(cluster.cluster for cluster in imported.status.clusters)
+    return [imported.spec.type, groups or NONE, ports or NONE, ready, _age(imported, now), nodes or NONE]
+
+
 def _config_map(config: ConfigMap, now: float) -> Cells:
     return [len(config.data) + len(config.binary_data), _age(config, now)]
+
+
+def _secret(secret: Secret, now: float) -> Cells:
+    return [secret.type, len(secret.data), _age(secret, now)]
 
 
 def _event(event: Event, now: float) -> Cells:
@@ -175,6 +190,10 @@ def _device(device: Device, now: float) -> Cells:
     ]
 
 
+def _lease(lease: Lease, now: float) -> Cells:
+    return [lease.spec.holder_identity, _age(lease, now)]
+
+
 _AGE = Column("Age")
 PRINTS: dict[type[Kind], Print] = {
     Pod: Print(
@@ -217,6 +236,7 @@ PRINTS: dict[type[Kind], Print] = {
         _service,
     ),
     ConfigMap: Print([Column("Data", type="integer"), _AGE], _config_map),
+    Secret: Print([Column("Type"), Column("Data", type="integer"), _AGE], _secret),
     Event: Print(
         [
             Column("Last Seen"),
@@ -244,6 +264,18 @@ PRINTS: dict[type[Kind], Print] = {
             Column("Selector", wide=True),
         ],
         _deployment,
+    ),
+    Lease: Print([Column("Holder"), _AGE], _lease),
+    ServiceImport: Print(
+        [
+            Column("Type"),
+            Column("Group"),
+            Column("Port(s)"),
+            Column("Ready"),
+            _AGE,
+            Column("Nodes", wide=True),
+        ],
+        _service_import,
     ),
     DeviceModel: Print([Column("Protocol"), Column("Properties", type="integer"), _AGE], _device_model),
     Device: Print(

@@ -9,6 +9,7 @@ from edged.model.meta import JSON
 MAJOR, MINOR = "1", "32"  # of the Kubernetes API that this one follows: kubectl chooses its ways by it
 GO_NAMES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}  # of processors, as clients compare them
 VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
+MADE_VERBS = ["delete", "deletecollection", "get", "list", "watch"]  # of objects that edged alone writes
 SCALED = "deployments.apps"
 
 
@@ -65,7 +66,7 @@ def _row(row: Row) -> list[JSON]:
         "singularName": row.singular,
         "namespaced": row.namespaced,
         "kind": row.kind,
-        "verbs": VERBS,
+        "verbs": MADE_VERBS if row.made else VERBS,
     }
     if row.short:
         whole["shortNames"] = list(row.short)
@@ -73,7 +74,7 @@ def _row(row: Row) -> list[JSON]:
         whole["categories"] = list(row.categories)
     found = [whole]
     if row.status:
-        found.append(_subresource(row, "status", row.kind, ["get", "patch", "update"]))
+        found.append(_subresource(row, "status", row.kind, ["get"] if row.made else ["get", "patch", "update"]))
     if row.resource == SCALED:
         scale = _subresource(row, "scale", "Scale", ["get", "patch", "update"])
         found.append({**scale, "group": "autoscaling", "version": "v1"})

@@ -10,13 +10,15 @@ from edged.api.http import describe
 from edged.api.logs import opening
 from edged.api.metrics import CONTENT_TYPE, Figure, Requests, exposition
 from edged.api.negotiate import form
+from edged.api.observed import Observed
 from edged.api.reads import Reads
 from edged.api.removals import Removals
-from edged.api.routes import Route, route
+from edged.api.routes import Route, parted, route
 from edged.api.scale import scale_of
 from edged.api.status import StatusError, of_error
 from edged.api.writes import Addresses, Writes
 from edged.errors import EdgedError
+from edged.identity.certificates import Subject
 from edged.kit.log import Log
 from edged.model.core import Pod
 from edged.model.meta import JSON
@@ -28,6 +30,7 @@ HEALTH = ("/healthz", "/livez", "/readyz")
 PUBLIC = (*HEALTH, "/version")  # what anyone who reaches the port may know, as in Kubernetes
 STATUS = "/edged/v1/status"  # of the node, for `edged status`: not a part of Kubernetes
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+WRITES = ("POST", "PUT", "PATCH")
 NOWHERE = "the server could not find the requested resource"
 
 OpenLogs = Callable[[Logs, str], Awaitable[ByteStream]]
@@ -38,8 +41,8 @@ class Dispatch:
     """Answers requests out of the store.
 
     `open_logs(opening, node)` opens what a container on a node printed, `figures()` are further lines of `/metrics`,
-    `status()` is what `edged status` shows. A declared error is the answer that it names; a bug is a 500 and a line in the
-    log, and the daemon goes on.
+    `status()` is what `edged status` shows, `me` is this node. A declared error is the answer that it names; a bug is a 500
+    and a line in the log, and the daemon goes on.
     """
 
     def __init__(
@@ -52,21 +55,27 @@ class Dispatch:
         figures: Callable[[], Iterable[Figure]],
         status: Callable[[], JSON],
         log: Log,
+        me: Subject,
     ) -> None:
         self._store, self._open_logs, self._wall, self._log = store, open_logs, wall, log
         self._figures, self._status = figures, status
         self._reads = Reads(store, wall)
         self._writes = Writes(store, self._reads, addresses, wall, new_uid)
         self._removals = Removals(store, self._reads, wall)
+        self._observed, self._me = Observed(store, me, wall), me
         self._requests = Requests()
 
     async def answer(self, request: Request) -> Answer:
         """The answer to a request; raises nothing."""
-        place = route(request.path)
+        group, path = parted(request.path)
+        request, place = request._replace(path=path), route(path)
         row, name = (place.row, place.name) if place is not None else (None, "")
         try:
             _authorize(request)
-            answer = await (self._resource(place, request) if place is not None else self._other(request))
+            if group:
+                answer = await self._foreign(group, place, request)
+            else:
+                answer = await (self._resource(place, request) if place is not None else self._other(request))
         except EdgedError as error:
             answer = of_error(error, row, name).answer()
         except Exception as error:  # a bug in one request is answered and told, it does not take the gateway down
@@ -76,8 +85,22 @@ class Dispatch:
         self._requests.count(method, row.resource if row is not None else "", answer.status)
         return answer
 
+    async def _foreign(self, group: str, place: Route | None, request: Request) -> Answer:
+        """What is asked of a group that this node observes: its objects, and what clients ask before they work."""
+        self._observed.check(group)
+        if place is not None:
+            return self._observed.answer(group, place, request)
+        if not request.path.startswith(("/api", "/openapi", *PUBLIC)):
+            raise StatusError(404, NOWHERE)
+        return await self._other(request)
+
     async def _resource(self, place: Route, request: Request) -> Answer:
         verb = self._verb(place, request)
+        if self._me.limited and request.method != "GET":  # no other node would take it
+            why = f"node {self._me.name} is limited, it writes for itself alone"
+            raise StatusError(403, f"forbidden: {why}: ask another node of group {self._me.group}")
+        if place.row.made and request.method in WRITES:
+            raise StatusError(405, f"{place.row.plural} are made by edged: they can be read and deleted, not written")
         if verb is None:
             raise StatusError(405, "the server does not allow this method on the requested resource")
         if place.subresource != "log":

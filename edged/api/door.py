@@ -19,6 +19,7 @@ from edged.api.kubeconfig import ClientAuthority
 from edged.api.metrics import Figure
 from edged.api.writes import Addresses, Allocate
 from edged.errors import InvalidError
+from edged.identity.certificates import Subject
 from edged.kit.address import Address
 from edged.kit.files import PRIVATE_FILE
 from edged.kit.log import Log
@@ -41,6 +42,10 @@ class ServerIdentity(Protocol):
     @property
     def certificate_pem(self) -> bytes:
         """The node's certificate of the fleet authority."""
+
+    @property
+    def subject(self) -> Subject:
+        """Whom that names."""
 
 
 class Api:
@@ -73,7 +78,7 @@ class Api:
         self._identity, self._state_dir, self._wall, self._log = identity, state_dir, wall, log
         self._host, self._port, self._socket_path = host, port, socket_path
         addresses = Addresses(allocate, is_service_address)
-        self._dispatch = Dispatch(store, addresses, open_logs, wall, new_uid, figures, status, log)
+        self._dispatch = Dispatch(store, addresses, open_logs, wall, new_uid, figures, status, log, identity.subject)
         self._bodies = trio.CapacityLimiter(MAX_BODIES)
 
     async def run(self, *, task_status: trio.TaskStatus[Address] = trio.TASK_STATUS_IGNORED) -> None:

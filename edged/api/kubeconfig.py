@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from edged.api.routes import PREFIX
 from edged.api.who import ADMINS
 from edged.identity.certificates import authority_certificate, key_pem, load_certificate, load_key, new_key, pem
 from edged.kit.files import private_dir, write_private
@@ -66,22 +67,32 @@ class ClientAuthority:
 
 
 def kubeconfig(
-    state_dir: Path, server: str, node: str, authority_pem: bytes, now: datetime.datetime, user: str = "admin"
+    state_dir: Path,
+    server: str,
+    node: str,
+    authority_pem: bytes,
+    now: datetime.datetime,
+    user: str = "admin",
+    group: str | None = None,
 ) -> str:
     """A kubeconfig (YAML, by being JSON) for an administrator of node `node`, whose API is at `server` (a URL).
 
-    The server proves itself with the node's certificate of the fleet authority, under the node's name.
+    The server proves itself with the node's certificate of the fleet authority, under the node's name. With `group` it leads
+    to the objects of that group, which the node observes; the cluster then goes by the group's name.
     """
     key, certificate = ClientAuthority.open(state_dir, now).issue(user, (ADMINS,), now)
     cluster = {"server": server, "tls-server-name": node, "certificate-authority-data": _base64(authority_pem)}
     credentials = {"client-certificate-data": _base64(certificate), "client-key-data": _base64(key)}
-    context = f"{user}@{node}"
+    name = node if group is None else group
+    if group is not None:
+        cluster["server"] = f"{server.rstrip('/')}{PREFIX}{group}"
+    context = f"{user}@{name}"
     config = {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": node, "cluster": cluster}],
+        "clusters": [{"name": name, "cluster": cluster}],
         "users": [{"name": context, "user": credentials}],
-        "contexts": [{"name": context, "context": {"cluster": node, "user": context, "namespace": "default"}}],
+        "contexts": [{"name": context, "context": {"cluster": name, "user": context, "namespace": "default"}}],
         "current-context": context,
     }
     return json.dumps(config, indent=2) + "\n"

@@ -45,14 +45,17 @@ class Filter:
 
 
 class Reads:
-    """Answers reads out of the store. `wall` is seconds since 1970, for the ages in Tables."""
+    """Answers reads out of the store. `wall` is seconds since 1970, for the ages in Tables.
 
-    def __init__(self, store: Store, wall: Callable[[], float]) -> None:
-        self._store, self._wall = store, wall
+    With `group` the objects are those of a group that this node observes; these are not watched.
+    """
+
+    def __init__(self, store: Store, wall: Callable[[], float], group: str | None = None) -> None:
+        self._store, self._wall, self._group = store, wall, group
 
     def existing(self, route: Route) -> Object:
         """The object that a route names; StatusError 404 when there is none."""
-        obj = self._store.get(Key(route.row.resource, route.namespace, route.name))
+        obj = self._store.get(Key(route.row.resource, route.namespace, route.name), self._group)
         if obj is None:
             raise not_found(route.row, route.name)
         return obj
@@ -81,7 +84,8 @@ class Reads:
 
     def select(self, route: Route, filter_: Filter) -> list[Object]:
         """The objects that a route and a filter mean together."""
-        return [obj for obj in self._store.list(route.row.resource, route.namespace or None) if filter_.matches(obj)]
+        found = self._store.list(route.row.resource, route.namespace or None, self._group)
+        return [obj for obj in found if filter_.matches(obj)]
 
     def watch(self, route: Route, request: Request) -> Answer:
         """A stream of what changes, from the given resourceVersion on, or from everything that is there."""

@@ -75,8 +75,9 @@ class Removals:
                 yield Put(dependent.key, body, dependent.rv)
 
     def _inside(self, namespace: str) -> Iterator[Object]:
+        """What is in a namespace and of this group: the end of a site's namespace is not that of the fleet's objects."""
         for row in KINDS:
-            if row.namespaced:
+            if row.namespaced and row.scope == "group":
                 yield from self._store.list(row.resource, namespace)
 
     async def _sweep(self, namespace: str) -> None:

@@ -9,6 +9,9 @@ _ROWS = {(row.group, row.version, row.plural): row for row in KINDS}
 _NAMESPACES = _ROWS["", "v1", "namespaces"]
 
 
+PREFIX = "/groups/"  # before a path: of a group that this node observes
+
+
 class Route(NamedTuple):
     """Which objects a path names: all of a kind (`name` ""), in one namespace or all (""), or one, or a subresource of it."""
 
@@ -16,6 +19,14 @@ class Route(NamedTuple):
     namespace: str
     name: str
     subresource: str
+
+
+def parted(path: str) -> tuple[str, str]:
+    """The group that a path is about, "" for this node's own, and the rest of it."""
+    if not path.startswith(PREFIX):
+        return "", path
+    group, _, rest = path.removeprefix(PREFIX).partition("/")
+    return group, f"/{rest}"
 
 
 def route(path: str) -> Route | None:

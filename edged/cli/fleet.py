@@ -36,7 +36,12 @@ def issue(arguments: argparse.Namespace) -> int:
         config.check_relays(arguments.relay)
     except ValueError as error:
         raise InvalidError(f"--relay: {error}") from error
-    bundle = Authority.load(arguments.dir).issue(arguments.name, arguments.group, arguments.relay, _now())
+    authority = Authority.load(arguments.dir)
+    bundle = authority.issue(
+        *(arguments.name, arguments.group, arguments.relay, _now()),
+        limited=arguments.limited,
+        observes=arguments.observe,
+    )
     out = arguments.output or Path(f"{arguments.name}.bundle")
     _write(out, bundle.dump(), force=arguments.force)
     if out != STANDARD:
@@ -90,8 +95,11 @@ def kubeconfig(arguments: argparse.Namespace) -> int:
         raise InvalidError(f"--user: expected 1 to {MAX_USER} characters, got {len(arguments.user)}")
     settings = config.load(arguments.config, os.environ)
     identity = Identity.load(settings.state_dir)
+    group = arguments.group
+    if group is not None and (group == identity.group or not identity.subject.may_hold(group)):
+        raise InvalidError(f"--group: {identity.subject.uri} does not observe {group!r}")
     server = arguments.server or _server(settings.api.listen)
-    text = made(settings.state_dir, server, identity.name, identity.authority_pem, _now(), user=arguments.user)
+    text = made(settings.state_dir, server, identity.name, identity.authority_pem, _now(), arguments.user, group)
     _write(arguments.output or STANDARD, text.encode(), force=True)
     return exits.OK
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from edged import __version__
-from edged.cli import fleet, run, settings, status
+from edged.cli import backup, fleet, run, settings, status
 
 EXITS = "exit codes: 0 ok, 1 failed, 2 usage or settings, 3 degraded, 4 unreachable, 5 denied"
 
@@ -52,9 +52,11 @@ def _node_commands(commands: Any) -> None:
     kubeconfig = _add(
         *(commands, "kubeconfig", fleet.kubeconfig, "print a kubeconfig for this node's API"),
         *("edged kubeconfig > kubeconfig", "edged kubeconfig --server https://192.0.2.7:6443 -o gw-a.kubeconfig"),
+        "edged kubeconfig --group site-1 > site-1.kubeconfig",
     )
     kubeconfig.add_argument("--server", metavar="URL", help="how the API is reached (default: by api.listen)")
     kubeconfig.add_argument("--user", default="admin", metavar="NAME", help="name in the certificate (default admin)")
+    kubeconfig.add_argument("--group", metavar="GROUP", help="for reading the objects of a group that this node observes")
     kubeconfig.add_argument("-o", "--output", type=Path, metavar="FILE", help="write FILE (mode 0600) instead of stdout")
     _configurable(kubeconfig)
     asked = _add(
@@ -63,6 +65,24 @@ def _node_commands(commands: Any) -> None:
     )
     asked.add_argument("--json", action="store_true", help="print what the daemon answers, as JSON")
     _configurable(asked)
+
+    _store_commands(commands)
+
+
+def _store_commands(commands: Any) -> None:
+    saved = _add(
+        *(commands, "backup", backup.backup, "write the node's store into a file, while the daemon runs or not"),
+        *("edged backup /media/usb/gw-a.backup", "edged backup --with-key - | ssh vault 'umask 77; cat > gw-a.backup'"),
+    )
+    saved.add_argument("file", type=Path, metavar="FILE", help="written anew, mode 0600, when all is there; - is stdout")
+    saved.add_argument("--with-key", action="store_true", help="put the key of the secrets in: whoever has FILE reads them")
+    _configurable(saved)
+    restored = _add(
+        *(commands, "restore", backup.restore, "put a backup in the place of the node's store; the daemon must not run"),
+        *("systemctl stop edged && edged restore /media/usb/gw-a.backup && systemctl start edged",),
+    )
+    restored.add_argument("file", type=Path, metavar="FILE", help="what `edged backup` wrote; - is stdin")
+    _configurable(restored)
 
 
 def _fleet_commands(commands: Any) -> None:
@@ -74,10 +94,21 @@ def _fleet_commands(commands: Any) -> None:
     issue = _add(
         *(made, "issue", fleet.issue, "make a join bundle for a node"),
         *("edged fleet issue gw-a --group site --relay wss://relay.example.com --dir acme -o gw-a.bundle",),
+        "edged fleet issue obs --group cloud --observe site-1 --observe site-2 --relay wss://relay.example.com --dir acme",
     )
     issue.add_argument("name", metavar="NAME", help="name of the node, a DNS label")
     issue.add_argument("--group", required=True, help="the node's group: the gateways of one site")
     issue.add_argument("--relay", action="append", default=[], metavar="URL", help="wss://host[:port]; may be repeated")
+    issue.add_argument(
+        "--limited", action="store_true", help="it writes for itself alone: no API for people, no scheduling for the group"
+    )
+    issue.add_argument(
+        "--observe",
+        action="append",
+        default=[],
+        metavar="GROUP",
+        help="it holds copies of another group's objects, Secrets too, for reading; may be repeated; '*' is every group",
+    )
     issue.add_argument("-o", "--output", type=Path, metavar="FILE", help="the bundle (default NAME.bundle); - is stdout")
     relay = _add(
         *(made, "relay", fleet.relay, "make a relay's key and certificate"),

@@ -15,6 +15,8 @@ from edged.cli import client, exits
 from edged.errors import ProtocolError
 
 TARGET = "/edged/v1/status"
+SKEW_S = 600  # as in sync/clock.py: a clock further off is told
+EVERY = "*"  # as in certificates (identity/certificates.py), which take a while to import
 
 
 class RelayStatus(msgspec.Struct, frozen=True):
@@ -35,7 +37,11 @@ class PeerStatus(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """What the daemon answers. `pods` and `devices` count by state; `vector` is what the store holds of each node."""
+    """What the daemon answers. `pods` and `devices` count by state; `vector` is what the store holds of each node.
+
+    `members` are the nodes whose lease is alive, `holder` the one that leads; `clock_ahead_s` this machine's clock against the
+    median of theirs. `trouble` is why the disk refuses writes, "" if it takes them; `damaged` counts registers that it lost.
+    """
 
     node: str
     group: str
@@ -46,12 +52,28 @@ class Status(msgspec.Struct, frozen=True):
     peers: list[PeerStatus]
     pods: dict[str, Any] = {}
     devices: dict[str, Any] = {}
+    trouble: str = ""
+    damaged: int = 0
+    observes: list[str] = []
+    holder: str | None = None
+    members: list[str] = []
+    clock_ahead_s: float = 0.0
 
     @property
     def away(self) -> list[str]:
-        """What ought to be linked and is not."""
+        """Who ought to be heard and is not. A node of a large group is heard without a link to it."""
         relay = [f"the relay {self.relay.url}"] if self.relay is not None and not self.relay.connected else []
-        return relay + [f"node {peer.node}" for peer in self.peers if not peer.path]
+        return relay + [f"node {peer.node}" for peer in self.peers if peer.node not in self.members]
+
+    @property
+    def troubles(self) -> list[str]:
+        """What is wrong here."""
+        found = [f"{', '.join(self.away)} away"] if self.away else []
+        if self.trouble:
+            found.append(f"the store takes no writes: {self.trouble}")
+        if abs(self.clock_ahead_s) > SKEW_S:
+            found.append(_clock(self.clock_ahead_s))
+        return found
 
 
 class Table(NamedTuple):
@@ -74,28 +96,51 @@ def status(arguments: argparse.Namespace) -> int:
         _pleasant(now)
     else:
         sys.stdout.write("".join(f"{line}\n" for table in tables(now) for line in _plain(table)))
-    if now.away:
-        sys.stderr.write(f"edged: degraded: {', '.join(now.away)} away\n")
-    return exits.DEGRADED if now.away else exits.OK
+    for trouble in now.troubles:
+        sys.stderr.write(f"edged: degraded: {trouble}\n")
+    return exits.DEGRADED if now.troubles else exits.OK
 
 
 def tables(now: Status) -> list[Table]:
     """The status in words: facts first, then a table of the peers."""
     facts = [
         ("node", f"{now.node} of group {now.group}, edged {now.version}"),
+        *([("observes", _observes(now.observes))] if now.observes else []),
+        ("leads", f"{now.holder or 'nobody'}; {len(now.members)} nodes are alive"),
         ("relay", _relay(now.relay)),
-        ("store", f"revision {now.revision}; {_counts(now.vector)}"),
+        ("store", _store(now)),
         ("pods", _counts(now.pods)),
         ("devices", _counts(now.devices)),
     ]
     shown = [Table(("", ""), facts)]
     if now.peers:
         rows = [
-            (peer.node, peer.path or "away", "" if peer.rtt_ms is None else f"{peer.rtt_ms:.1f} ms", peer.address or "")
+            (
+                peer.node,
+                peer.path or ("-" if peer.node in now.members else "away"),
+                "" if peer.rtt_ms is None else f"{peer.rtt_ms:.1f} ms",
+                peer.address or "",
+            )
             for peer in now.peers
         ]
         shown.append(Table(("PEER", "PATH", "RTT", "ADDRESS"), rows))
     return shown
+
+
+def _clock(ahead: float) -> str:
+    hours = abs(ahead) / 3600
+    words = f"{hours / 24:.0f} days" if hours >= 48 else f"{hours:.1f} h"
+    return f"the clock of this machine is {words} {'ahead of' if ahead > 0 else 'behind'} the others': set it"
+
+
+def _observes(groups: Sequence[str]) -> str:
+    return "every other group" if EVERY in groups else ", ".join(groups)
+
+
+def _store(now: Status) -> str:
+    damaged = f"; {now.damaged} registers damaged, asked of peers" if now.damaged else ""
+    trouble = f"; takes no writes: {now.trouble}" if now.trouble else ""
+    return f"revision {now.revision}; {_counts(now.vector)}{damaged}{trouble}"
 
 
 def _relay(relay: RelayStatus | None) -> str:

@@ -21,7 +21,7 @@ from edged.store.writes import PutStatus
 RETRY_FIRST_S, RETRY_CAP_S = 0.5, 30.0  # a device that is away or answers nonsense
 CLOSE_S = 2.0  # a connection that cannot be closed in this time is dropped
 BATCH_S = 0.05  # what is read within this time is stored together
-STORE_AGAIN_S = 10.0  # a disk that takes no writes is asked again after this
+STORE_AGAIN_S = 5.0  # a disk that takes no writes is asked again after this: it is used within 10 s of taking them again
 
 
 class Poller:
@@ -129,6 +129,7 @@ class Poller:
         self._twin.written(task, found, trio.current_time(), self._wall())
 
     async def _report(self) -> None:
+        refused = ""
         while True:
             now = trio.current_time()
             if self._twin.status(now, self._wall()) is None:
@@ -140,13 +141,17 @@ class Poller:
             if status is None:  # it is again as it was
                 continue
             try:
-                await self._store.write(PutStatus(self._key, dump(status), uid=self._uid))
+                write = PutStatus(self._key, dump(status), uid=self._uid, volatile=self._twin.volatile(status))
+                await self._store.write(write)
             except (NotFoundError, ConflictError):
                 return  # it is gone, or another of its name is there: who started this task sees it, too
             except StorageError as error:
-                self._log.error(f"status not stored: {error}; trying again in {STORE_AGAIN_S:g} s")
+                if refused != str(error):  # the same every few seconds would bury all else
+                    self._log.error(f"status not stored: {error}; trying again every {STORE_AGAIN_S:g} s")
+                refused = str(error)
                 await trio.sleep(STORE_AGAIN_S)
             else:
+                refused = ""
                 self._twin.stored(status, now)
 
 

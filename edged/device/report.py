@@ -87,6 +87,19 @@ def differs(one: DeviceStatus, other: DeviceStatus) -> bool:
     return _said(one) != _said(other)
 
 
+def lasting(one: DeviceStatus, other: DeviceStatus) -> bool:
+    """Whether they differ in what must survive a crash: all but readings and times, which are soon read anew."""
+    return _lasts(one) != _lasts(other)
+
+
+def _lasts(status: DeviceStatus) -> object:
+    return (
+        status.state,
+        [(twin.property_name, twin.observed_desired.value) for twin in status.twins if twin.observed_desired.metadata],
+        [(each.type, each.status, each.reason) for each in status.conditions],
+    )
+
+
 def _said(status: DeviceStatus) -> object:
     return (
         status.state,

@@ -15,6 +15,7 @@ from edged.device.report import (
     Health,
     conditions,
     differs,
+    lasting,
     rfc3339,
     state,
     twin_value,
@@ -25,7 +26,7 @@ from edged.device.wiring import Desired, Wired, Wiring, meaning
 from edged.kit.backoff import Backoff
 from edged.model.devices import DeviceStatus, Twin, TwinValue
 
-REFRESH_S = 1800.0  # unchanged values get new timestamps this often: 48 writes a day and device, about 1 MB of flash
+REFRESH_S = 1800.0  # unchanged values get new timestamps this often: each goes to every node of the group
 STATE_GAP_S = 1.0  # a state that changes faster is written at most this often
 OFFLINE_AFTER_S = 30.0  # a device that was there is "disconnected" this long, then "offline"
 AGAIN_FIRST_S, AGAIN_CAP_S = 0.5, 300.0  # a desired value that is not taken; the cap spares a device's own EEPROM
@@ -251,6 +252,10 @@ class DeviceTwin:
         )
         refresh = self.answers and now >= self._stored_at + REFRESH_S
         return current if refresh or differs(current, self._stored) else None
+
+    def volatile(self, status: DeviceStatus) -> bool:
+        """Whether a status differs from the stored one only in what may be lost with this process: it costs no flash."""
+        return not lasting(status, self._stored)
 
     def stored(self, status: DeviceStatus, now: float) -> None:
         """`status`, which was made at `now`, is in the store."""

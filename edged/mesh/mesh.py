@@ -8,7 +8,7 @@ from typing import Any
 import trio
 from trio.abc import HalfCloseableStream
 
-from edged.errors import UnreachableError
+from edged.errors import ExpiredError, UnreachableError
 from edged.kit.address import Address, parse_address
 from edged.kit.log import Log
 from edged.mesh import kernel
@@ -21,11 +21,13 @@ from edged.mesh.server import DnsServer
 from edged.mesh.table import Name, Table, build
 from edged.mesh.tunnel import TunnelServer
 from edged.mesh.twins import Twins
-from edged.model.core import Pod, Service
+from edged.model.core import Node, Pod, Service
+from edged.model.endpoints import is_lost
 from edged.model.objects import typed
 from edged.store.store import Store
 from edged.wire.peer import Tunnel
 
+MATTERS = frozenset({"services", "pods", "nodes"})  # readings of devices change every second, and nothing here
 RETRY_S = 5.0  # what could not be put in place is tried again: a port taken, a kernel that refused
 REMOVE_S = 10.0  # for taking rules and interface away on stop
 DNS_PORT = 53
@@ -117,6 +119,9 @@ class Mesh:
         while True:
             with trio.move_on_after(float("inf") if in_place else RETRY_S):
                 await self._store.changed(revision)
+            if in_place and not self._concerned(revision):
+                revision = self._store.revision
+                continue
             before = self._table
             revision = self._look()
             if not in_place or self._table != before:
@@ -127,8 +132,16 @@ class Mesh:
         revision = self._store.revision
         services = [typed(each, Service) for each in self._store.list("services")]
         pods = [typed(each, Pod) for each in self._store.list("pods")]
-        self._table = build(services, pods, self._node, self._loopback)
+        nodes = [typed(each, Node) for each in self._store.list("nodes")]
+        lost = {node.metadata.name for node in nodes if is_lost(node)} - {self._node}
+        self._table = build(services, pods, self._node, self._loopback, lost)
         return revision
+
+    def _concerned(self, since: int) -> bool:
+        try:
+            return any(change.object.key.resource in MATTERS for change in self._store.changes(since))
+        except ExpiredError:
+            return True
 
     async def _update(self) -> bool:
         """Bring the entrance in line with the table; whether all of it is."""

@@ -1,14 +1,14 @@
 """What the mesh acts on: each service with its address, its ports and the pods that answer. Built anew on every change."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from ipaddress import IPv4Address
 from typing import NamedTuple
 
 from edged.mesh.addresses import NETWORK, is_service_address, twin
 from edged.model.core import Pod, Service, ServicePort
+from edged.model.endpoints import PORTS, chosen, is_ready, target
 
-PORTS = range(1, 1 << 16)  # what a peer that checks less may have stored beyond is not served
 HEADLESS = "None"  # the clusterIP of a service that has no address: its name resolves to its pods
 
 
@@ -64,11 +64,16 @@ class Table(NamedTuple):
         return entry.ports.get(port, ()) if entry else ()
 
 
-def build(services: Iterable[Service], pods: Iterable[Pod], node: str, loopback: str | None = None) -> Table:
-    """The table of `node`. With `loopback` (a /16) each service is served at its twin there instead of its own address."""
+def build(
+    services: Iterable[Service], pods: Iterable[Pod], node: str, loopback: str | None = None, lost: Collection[str] = ()
+) -> Table:
+    """The table of `node`. With `loopback` (a /16) each service is served at its twin there instead of its own address.
+
+    Pods of `lost` nodes, which nobody sees, are not called: a call would wait for them in vain.
+    """
     ready = defaultdict(list)
     for pod in pods:
-        if _answers(pod):
+        if _answers(pod) and pod.spec.node_name not in lost:
             ready[pod.metadata.namespace].append(pod)
     taken: dict[str, Name] = {}
     entries: dict[Name, Entry] = {}
@@ -93,34 +98,23 @@ def build(services: Iterable[Service], pods: Iterable[Pod], node: str, loopback:
 
 
 def _entry(service: Service, name: Name, address: str, pods: Iterable[Pod]) -> Entry:
-    selector = service.spec.selector.items()
-    chosen = [pod for pod in pods if selector and selector <= pod.metadata.labels.items()]
+    selected = list(chosen(service, pods))
     served = [port for port in service.spec.ports if port.protocol == "TCP" and port.port in PORTS]
-    ports = {port.port: _endpoints(port, chosen) for port in served}
-    hosts = tuple(sorted({pod.status.pod_ip for pod in chosen}))
+    ports = {port.port: _endpoints(port, selected) for port in served}
+    hosts = tuple(sorted({pod.status.pod_ip for pod in selected}))
     return Entry(name, address, service.spec.cluster_ip == HEADLESS, ports, hosts)
 
 
 def _endpoints(port: ServicePort, pods: Iterable[Pod]) -> tuple[Endpoint, ...]:
-    found = ((pod, _target(port, pod)) for pod in pods)
+    found = ((pod, target(port, pod)) for pod in pods)
     return tuple(
         sorted(Endpoint(pod.metadata.name, pod.spec.node_name, pod.status.pod_ip, number) for pod, number in found if number)
     )
 
 
-def _target(port: ServicePort, pod: Pod) -> int | None:
-    wanted = port.target_port or port.port
-    if isinstance(wanted, int):
-        return wanted if wanted in PORTS else None
-    ports = (each for container in pod.spec.containers for each in container.ports if each.container_port in PORTS)
-    return next((each.container_port for each in ports if each.name == wanted and each.protocol == port.protocol), None)
-
-
 def _answers(pod: Pod) -> bool:
     """Ready, not being deleted, bound, and at an address that can be dialled."""
-    if pod.metadata.deletion_timestamp or not pod.spec.node_name:
-        return False
-    if not any(condition.type == "Ready" and condition.status == "True" for condition in pod.status.conditions):
+    if pod.metadata.deletion_timestamp or not pod.spec.node_name or not is_ready(pod):
         return False
     try:
         IPv4Address(pod.status.pod_ip)

@@ -1,27 +1,22 @@
 """From a pod to the container that is asked of the driver: environment, arguments, limits. Pure."""
 
-from collections.abc import Callable
-from functools import partial
-
 from edged.errors import Cause, InvalidError
 from edged.model import quantity
-from edged.model.core import ConfigMap, Container, Pod
+from edged.model.core import Container, Pod
 from edged.runtime.driver import ContainerSpec, Identity
-from edged.runtime.env import environment, expand, pod_fields
+from edged.runtime.env import Sources, environment, expand, pod_fields
 from edged.runtime.pod import Run, digest
 
 
-def container_spec(
-    pod: Pod, run: Run, pod_ip: str | None, host_ip: str, config_maps: Callable[[str, str], ConfigMap | None]
-) -> ContainerSpec:
+def container_spec(pod: Pod, run: Run, pod_ip: str | None, host_ip: str, sources: Sources) -> ContainerSpec:
     """The next attempt of the pod's container.
 
-    `pod_ip` is None when it is not known yet; `config_maps` takes (namespace, name).
+    `pod_ip` is None when it is not known yet; `sources` are of the pod's namespace.
     Raises InvalidError for a reference or a limit that cannot be resolved.
     """
     container, metadata = pod.spec.containers[0], pod.metadata
     address = host_ip if pod.spec.host_network else pod_ip
-    env = environment(container.env, pod_fields(pod, address, host_ip), partial(config_maps, metadata.namespace))
+    env = environment(container.env, pod_fields(pod, address, host_ip), sources)
     memory = _limit(container, "memory")
     return ContainerSpec(
         identity=Identity(

@@ -1,7 +1,7 @@
 """The pod worker: watches the store and the runtime, and does for each pod of this node what `pod.decide` says.
 
-    store --pods, config maps--> worker --actions--> driver
-          <------status--------         <--changed--
+    store --pods, config maps, secrets--> worker --actions--> driver
+          <-----------status-----------         <--changed--
 
 One task a pod, so that a slow one delays no other. When the daemon stops, the containers go on.
 """
@@ -27,10 +27,11 @@ from edged.errors import (
 from edged.kit.backoff import Backoff
 from edged.kit.log import Log
 from edged.kit.supervise import supervise
-from edged.model.core import ConfigMap, Pod
-from edged.model.objects import Key, key, typed
+from edged.model.core import ConfigMap, Pod, Secret
+from edged.model.objects import K, Key, key, typed
 from edged.runtime import pod as life
 from edged.runtime.driver import Driver
+from edged.runtime.env import Sources
 from edged.runtime.spec import container_spec
 from edged.runtime.status import Place, backs_off
 from edged.store.events import NORMAL, WARNING, Recorder
@@ -39,16 +40,22 @@ from edged.store.writes import Delete, PutStatus
 
 RESYNC_S = 60.0  # everything is looked at again: a lost notification costs no more than this
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 30.0  # a runtime or disk that is away is asked again so soon, and so seldom
+REFERRED = {"configmaps", "secrets"}  # what a container's configuration may name
+DISK_RETRY_S = 5.0  # at most, for a disk: what became of a pod is written within 10 s of space coming back
 ROUNDS = 16  # steps of a pod without rest: a whole life takes six; more means that an action has no effect
 REST_S = 1.0
 
 
 class _Work:
-    """What is held for one pod uid: where its object is, its body when it is ours, and what `decide` remembers."""
+    """What is held for one pod uid: where its object is, its body when it is ours, and what `decide` remembers.
+
+    `told` is its status as this node wrote it, or found it at first.
+    """
 
     def __init__(self, where: Key) -> None:
         self.key = where
         self.body: bytes | None = None
+        self.told: bytes | None = None
         self.memory = life.Memory()
         self.trouble = ""
         self.news = trio.Event()
@@ -116,8 +123,8 @@ class Runtime:
             try:
                 resources = {change.object.key.resource for change in self._store.changes(revision)}
             except ExpiredError:
-                resources = {"pods", "configmaps"}
-            if "configmaps" in resources:
+                resources = {"pods", *REFERRED}
+            if resources & REFERRED:
                 self._retry_configuration()
             if "pods" in resources:
                 self._sort(nursery)
@@ -129,7 +136,11 @@ class Runtime:
         for uid, found in bound.items():
             work = self._work(uid, found.key, nursery)
             if work.body != found.body:
+                work.told = found.status
                 work.changed(found.body)
+            elif work.told != found.status:  # a node that ran it too, on the other side of a split, wrote later
+                work.told = found.status
+                work.news.set()
         for uid, work in self._works.items():
             if uid not in bound and work.body is not None:
                 work.changed(None)
@@ -182,9 +193,10 @@ class Runtime:
             try:
                 again = await self._steps(uid, work, log)
             except (UnreachableError, StorageError) as error:
-                rest = backoff.next()
+                most = DISK_RETRY_S if isinstance(error, StorageError) else LAST_RETRY_S
+                rest = min(backoff.next(), most)
                 if work.trouble != str(error):
-                    log.warning(f"{error}; retrying in {rest:.0f} s, then at least every {LAST_RETRY_S:.0f} s")
+                    log.warning(f"{error}; retrying in {rest:.0f} s, then at least every {most:.0f} s")
                 work.trouble = str(error)
             else:
                 backoff.reset()
@@ -202,12 +214,15 @@ class Runtime:
         for _ in range(ROUNDS):
             seen = await self._driver.containers(uid)
             pod = self._pod(uid, work.key)
+            if pod is None and self._store.doubted(work.key):  # the flash lost it, a peer has it: what runs goes on
+                return self._clock() + REST_S
             plan = life.decide(pod, seen, work.memory, self._clock(), place)
             untold: StorageError | None = None
             try:
                 if pod is not None and plan.status is not None and plan.status != pod.status:
                     try:
-                        await self._store.write(PutStatus(work.key, msgspec.json.encode(plan.status), uid=uid))
+                        work.told = msgspec.json.encode(plan.status)
+                        await self._store.write(PutStatus(work.key, work.told, uid=uid))
                         if backs_off(plan.status) and not backs_off(pod.status):
                             await self._record(work, WARNING, "BackOff", "Back-off restarting failed container")
                     except StorageError as error:
@@ -273,7 +288,7 @@ class Runtime:
             if work.pulling.cancelled_caught:
                 return memory
             step = life.CONFIG_FAILURE
-            spec = container_spec(pod, run, self._driver.address(pod.metadata.uid), self._host_ip, self._config_map)
+            spec = container_spec(pod, run, self._driver.address(pod.metadata.uid), self._host_ip, self._sources(pod))
             step = life.CREATE_FAILURE
             made = await self._driver.create(spec)
         except (InvalidError, AlreadyExistsError) as error:
@@ -287,9 +302,13 @@ class Runtime:
         await self._record(work, NORMAL, "Started", f"Started container {container.name}")
         return memory
 
-    def _config_map(self, namespace: str, name: str) -> ConfigMap | None:
-        found = self._store.get(key(ConfigMap, name, namespace))
-        return None if found is None else typed(found, ConfigMap)
+    def _sources(self, pod: Pod) -> Sources:
+        namespace = pod.metadata.namespace
+        return Sources(lambda name: self._find(ConfigMap, name, namespace), lambda name: self._find(Secret, name, namespace))
+
+    def _find(self, kind: type[K], name: str, namespace: str) -> K | None:
+        found = self._store.get(key(kind, name, namespace))
+        return None if found is None else typed(found, kind)
 
     def _backoff(self) -> Backoff:
         return Backoff(FIRST_RETRY_S, LAST_RETRY_S, self._random)

@@ -88,6 +88,8 @@ def test_the_others() -> None:
     deployment = cells("deployments.apps", spec=spec, status={"readyReplicas": 1, "updatedReplicas": 2})
     assert (deployment["Ready"], deployment["Up-to-date"], deployment["Available"]) == ("1/3", 2, 0)
     assert (deployment["Images"], deployment["Selector"]) == ("i:1", "x=y,a in (b),c")
+    secret = cells("secrets", data={"a": "aGk=", "b": ""})
+    assert (secret["Type"], secret["Data"], secret["Age"]) == ("Opaque", 2, "60m")
     about = {"kind": "Pod", "name": "web"}
     event = cells("events", type="Warning", reason="Killing", message="m\n", involvedObject=about, lastTimestamp=HOUR_AGO)
     assert (event["Last Seen"], event["Object"], event["Message"], event["Count"]) == ("60m", "pod/web", "m", 1)

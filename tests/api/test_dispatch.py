@@ -2,11 +2,13 @@ from typing import Any, Never
 
 import pytest
 
+from edged.api.dispatch import Dispatch
+
 
 @pytest.mark.parametrize(
     ("method", "target", "code"),
     [
-        ("GET", "/api/v1/secrets", 404),
+        ("GET", "/api/v1/endpoints", 404),
         ("GET", "/apis/apps/v2/deployments", 404),
         ("GET", "/apis//v1/pods", 404),
         ("GET", "/api/v1/namespaces/default/nodes", 404),
@@ -29,6 +31,22 @@ import pytest
 async def test_places_and_methods_that_are_not_there(client: Any, method: str, target: str, code: int) -> None:
     reply = await client(method, target)
     assert (reply.status, reply.json["kind"]) == (code, "Status")
+
+
+async def test_a_limited_node_is_read_and_not_written(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    resource = Dispatch._resource
+
+    def limited(self: Any, *arguments: Any) -> Any:
+        self._me = self._me._replace(limited=True)
+        return resource(self, *arguments)
+
+    monkeypatch.setattr(Dispatch, "_resource", limited)
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}
+    for method, target in (("POST", ""), ("PUT", "/a"), ("PATCH", "/a"), ("DELETE", "/a"), ("DELETE", "")):
+        reply = await client(method, f"/api/v1/namespaces/default/configmaps{target}", body)
+        assert (reply.status, reply.json["reason"]) == (403, "Forbidden")
+        assert "node gw-a is limited, it writes for itself alone: ask another node of group site" in reply.json["message"]
+    assert (await client("GET", "/api/v1/namespaces/default/configmaps")).status == 200
 
 
 async def test_a_bug_is_a_500_and_a_line_in_the_log(served: Any, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:

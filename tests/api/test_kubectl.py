@@ -1,11 +1,14 @@
 """The real kubectl against the real API: what a person types, for every kind."""
 
 import json
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 
+from edged.identity.authority import Authority
 from edged.model.objects import Key, dump
 from edged.store.writes import Delete, PutStatus
 
@@ -97,10 +100,12 @@ async def test_version_and_api_resources(kubectl: Any) -> None:
     assert "v1.32.0+edged" in await kubectl("version")
     names = await kubectl("api-resources", "-o", "name")
     assert set(names.split()) == {
-        "configmaps", "events", "namespaces", "nodes", "pods", "services", "deployments.apps",
-        "devicemodels.devices.kubeedge.io", "devices.devices.kubeedge.io",
+        "configmaps", "events", "namespaces", "nodes", "pods", "secrets", "services", "deployments.apps",
+        "leases.coordination.k8s.io", "devicemodels.devices.kubeedge.io", "devices.devices.kubeedge.io",
+        "serviceimports.multicluster.x-k8s.io",
     }  # fmt: skip
-    assert (await kubectl("api-versions")).split() == ["apps/v1", "devices.kubeedge.io/v1beta1", "v1"]
+    versions = ["apps/v1", "coordination.k8s.io/v1", "devices.kubeedge.io/v1beta1", "multicluster.x-k8s.io/v1alpha1", "v1"]
+    assert (await kubectl("api-versions")).split() == versions
 
 
 async def test_apply_again_and_change(kubectl: Any, applied: Any) -> None:
@@ -171,10 +176,42 @@ async def test_get(served: Any, kubectl: Any, applied: Any) -> None:
     custom = await kubectl("get", "deploy", "-o", "custom-columns=N:.metadata.name,R:.spec.replicas", "--no-headers")
     assert custom.split() == ["web", "2"]
     assert 'pods "none" not found' in await kubectl("get", "pod", "none", fails=True)
-    assert "doesn't have a resource type" in await kubectl("get", "secrets", fails=True)
+    assert "doesn't have a resource type" in await kubectl("get", "jobs", fails=True)
     assert (await kubectl("get", "ev")).splitlines()[1].split()[1:4] == ["Normal", "Started", "pod/single"]
     if kubectl.minor >= EVENTS:
         assert "Started container c" in await kubectl("events", "--for", "pod/single")
+
+
+def _tls(directory: Path) -> list[str]:
+    """A certificate and its key, as `kubectl create secret tls` takes them."""
+    bundle = Authority.create(directory / "ca", "test", datetime.now(UTC)).issue("gw-x", "site", [], datetime.now(UTC))
+    files = {"cert": bundle.certificate, "key": bundle.key}
+    for name, data in files.items():
+        (directory / name).write_bytes(data)
+    return [f"--{name}={directory / name}" for name in files]
+
+
+async def test_secrets(kubectl: Any, tmp_path: Any) -> None:
+    await kubectl("create", "secret", "generic", "db", "--from-literal=password=hunter2")
+    assert await kubectl("get", "secret", "db", "-o", "jsonpath={.data.password}") == "aHVudGVyMg=="
+    assert (await kubectl("get", "secrets")).splitlines()[1].split()[:3] == ["db", "Opaque", "1"]
+    shown = await kubectl("describe", "secret", "db")
+    assert "password:  7 bytes" in shown
+    assert "hunter2" not in shown
+    login = ("--docker-server=registry.example", "--docker-username=u", "--docker-password=p")
+    await kubectl("create", "secret", "docker-registry", "pull", *login)
+    assert await kubectl("get", "secret", "pull", "-o", "jsonpath={.type}") == "kubernetes.io/dockerconfigjson"
+    await kubectl("create", "secret", "tls", "web", *_tls(tmp_path))
+    assert await kubectl("get", "secret", "web", "-o", "jsonpath={.type}") == "kubernetes.io/tls"
+    plain = '{"apiVersion":"v1","kind":"Secret","metadata":{"name":"db"},"stringData":{"user":"bob"}}'
+    await kubectl("patch", "secret", "db", "--type=merge", "-p", '{"stringData":{"user":"bob"}}')
+    stored = json.loads(await kubectl("get", "secret", "db", "-o", "json"))
+    assert stored["data"] == {"password": "aHVudGVyMg==", "user": "Ym9i"}
+    assert "stringData" not in stored
+    assert "already exists" in await kubectl("create", "-f", "-", stdin=plain, fails=True)
+    await kubectl("patch", "secret", "db", "-p", '{"immutable":true}')
+    assert "field is immutable" in await kubectl("patch", "secret", "db", "-p", '{"data":{"user":"YQ=="}}', fails=True)
+    await kubectl("delete", "secret", "db", "pull", "web")
 
 
 async def test_create(kubectl: Any) -> None:

@@ -72,6 +72,10 @@ def test_numbers_times_and_bytes() -> None:
     found = decode(body("ConfigMap", config))
     assert found["metadata"]["creationTimestamp"] == "1970-01-01T00:01:00Z"
     assert found["binaryData"] == {"b": "AP8="}
+    secret = decode(
+        body("Secret", message((2, message((1, "k"), (2, b"hi"))), (3, "Opaque"), (4, message((1, "p"), (2, "x")))))
+    )
+    assert (secret["data"], secret["type"], secret["stringData"]) == ({"k": "aGk="}, "Opaque", {"p": "x"})
     port = message((1, ""), (3, 80), (4, message((1, 0), (2, -1))))
     assert decode(body("Service", message((2, message((1, port))))))["spec"]["ports"] == [{"port": 80, "targetPort": -1}]
     event = decode(body("Event", message((1, b""), (10, message((1, 1), (2, 500_000_000))))))

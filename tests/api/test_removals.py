@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from edged.model.objects import Key
-from edged.store.writes import Delete
+from edged.model.objects import Key, dump
+from edged.store.writes import Create, Delete
 
 MAPS = "/api/v1/namespaces/default/configmaps"
 PODS = "/api/v1/namespaces/default/pods"
@@ -52,6 +52,27 @@ async def test_a_collection(served: Any, client: Any) -> None:
     assert [item["metadata"]["name"] for item in reply.json["items"]] == ["a", "c"]
     assert [obj.key.name for obj in served.store.list("configmaps")] == ["b"]
     assert (await client("DELETE", "/api/v1/configmaps")).status == 405
+
+
+async def test_a_namespace_goes_and_what_is_the_fleets_in_it_stays(served: Any, client: Any) -> None:
+    await client("POST", "/api/v1/namespaces", {"metadata": {"name": "n"}})
+    models = "/apis/devices.kubeedge.io/v1beta1/namespaces/n/devicemodels"
+    assert (await client("POST", models, {"metadata": {"name": "thermometer"}})).status == 201
+    assert (await client("DELETE", "/api/v1/namespaces/n")).status == 200
+    assert (await client("GET", f"{models}/thermometer")).status == 200
+
+
+async def test_an_import_is_read_and_deleted_and_not_written(served: Any, client: Any) -> None:
+    imports = "/apis/multicluster.x-k8s.io/v1alpha1/namespaces/default/serviceimports"
+    body = {"apiVersion": "multicluster.x-k8s.io/v1alpha1", "kind": "ServiceImport", "metadata": {"name": "web.site-1"}}
+    key = Key("serviceimports.multicluster.x-k8s.io", "default", "web.site-1")
+    await served.store.write(Create(key, "u", dump({**body, "spec": {"type": "ClusterSetIP", "ports": []}}), b"{}"))
+    for method, path in (("POST", imports), ("PUT", f"{imports}/web.site-1"), ("PATCH", f"{imports}/web.site-1/status")):
+        refused = await client(method, path, body)
+        assert (refused.status, "made by edged" in refused.json["message"]) == (405, True)
+    assert (await client("GET", f"{imports}/web.site-1")).json["spec"]["type"] == "ClusterSetIP"
+    assert (await client("DELETE", f"{imports}/web.site-1")).status == 200
+    assert served.store.get(key) is None
 
 
 async def test_a_namespace_goes_with_all_that_is_in_it(served: Any, client: Any) -> None:

@@ -201,3 +201,15 @@ async def test_services_made_at_once_have_addresses_of_their_own(served: Any, mo
     assert len({reply.json["spec"]["clusterIP"] for reply in replies}) == 5
     for client in clients:
         await client.aclose()
+
+
+async def test_a_full_disk_is_told_and_reads_go_on(served: Any, client: Any) -> None:
+    body = {"metadata": {"name": "big"}, "data": {"k": "x" * 500_000}}
+    served.store._disk.writer.pragma("max_page_count", 1)  # as small as it is now
+    reply = await client("POST", MAPS, body)
+    status = reply.json
+    assert (reply.status, status["kind"], status["code"], status["reason"]) == (507, "Status", 507, "InsufficientStorage")
+    assert status["message"] == "the store takes no writes: the disk is full (database or disk is full)"
+    assert status["details"] == {"kind": "configmaps"}
+    assert (await client("GET", "/api/v1/namespaces/default")).status == 200
+    assert (await client("POST", MAPS, body)).status == 201  # by then there is space again

@@ -43,6 +43,22 @@ def test_a_bundle_may_travel_through_a_pipe(edged: Any, tmp_path: Path) -> None:
     assert Identity.load(tmp_path / "state").name == "gw-a"
 
 
+def test_an_observer_is_told_which_groups_it_may_hold(edged: Any, failed: Any, tmp_path: Path) -> None:
+    made(edged)
+    issue = ("fleet", "issue", "obs", "--group", "cloud", "--dir", "acme")
+    assert edged(*issue, "--observe", "site-1", "--observe", "site-2").returncode == 0
+    assert edged("join", "obs.bundle").returncode == 0
+    assert Identity.load(tmp_path / "state").observes == ("site-1", "site-2")
+    printed = json.loads(edged("kubeconfig", "--server", "https://obs:1/", "--group", "site-2").stdout)
+    assert printed["clusters"][0]["cluster"]["server"] == "https://obs:1/groups/site-2"
+    assert printed["current-context"] == "admin@site-2"
+    for group in ("cloud", "site-3"):
+        failed(edged("kubeconfig", "--group", group), 2, f"does not observe '{group}'")
+    failed(edged(*issue, "--force", "--observe", "cloud"), 2, "observes cloud: expected other groups")
+    failed(edged(*issue, "--force", "--observe", "*", "--observe", "site-1"), 2, "observed group '*': expected a DNS label")
+    assert edged(*issue, "--force", "--observe", "*").returncode == 0
+
+
 def test_an_authority_is_never_overwritten(edged: Any, failed: Any, tmp_path: Path) -> None:
     made(edged)
     before = (tmp_path / "acme/authority.key").read_bytes()

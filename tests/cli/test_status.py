@@ -18,6 +18,9 @@ ANSWER: dict[str, Any] = {
     "peers": [{"node": "gw-b", "path": "lan", "rtt_ms": 0.62, "address": "10.0.0.2:7400"}],
     "pods": {"Running": 2},
     "devices": {"online": 1},
+    "holder": "gw-b",
+    "members": ["gw-a", "gw-b"],
+    "clock_ahead_s": 0.25,
 }
 
 
@@ -28,6 +31,7 @@ def test_status_is_asked_of_the_daemon_and_told_in_words(edged: Any, daemon: Any
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.splitlines() == [
         "node     gw-a of group site, edged 0.1.0",
+        "leads    gw-b; 2 nodes are alive",
         "relay    wss://relay.example.com: connected, seen as 192.0.2.1:4000",
         "store    revision 42; gw-a 17, gw-b 25",
         "pods     Running 2",
@@ -35,6 +39,19 @@ def test_status_is_asked_of_the_daemon_and_told_in_words(edged: Any, daemon: Any
         "PEER  PATH  RTT     ADDRESS",
         "gw-b  lan   0.6 ms  10.0.0.2:7400",
     ]
+
+
+def test_what_is_observed_is_told(edged: Any, daemon: Any, tmp_path: Path) -> None:
+    for observes, words in ((["site-1", "site-2"], "site-1, site-2"), (["*"], "every other group")):
+        with daemon(200, {**ANSWER, "observes": observes}):
+            ended = edged("status")
+        assert ended.stdout.splitlines()[1] == f"observes  {words}"
+
+
+def test_what_is_wrong_with_the_disk_is_told(edged: Any, daemon: Any, tmp_path: Path) -> None:
+    with daemon(200, {**ANSWER, "trouble": "I/O error (x)", "damaged": 2}):
+        ended = edged("status")
+    assert "; 2 registers damaged, asked of peers; takes no writes: I/O error (x)\n" in ended.stdout
 
 
 def test_status_as_json_is_what_the_daemon_answers(edged: Any, daemon: Any, tmp_path: Path) -> None:
@@ -48,7 +65,10 @@ def test_status_as_json_is_what_the_daemon_answers(edged: Any, daemon: Any, tmp_
     ("change", "words"),
     [
         ({"relay": {"url": "wss://r", "connected": False, "observed": None}}, "degraded: the relay wss://r away"),
-        ({"peers": [{"node": "gw-b", "path": None, "rtt_ms": None, "address": None}]}, "degraded: node gw-b away"),
+        ({"members": ["gw-a"], "peers": [{"node": "gw-b", "path": None}]}, "degraded: node gw-b away"),
+        ({"clock_ahead_s": 86_400.0}, "the clock of this machine is 24.0 h ahead of the others': set it"),
+        ({"clock_ahead_s": -315_360_000.0}, "the clock of this machine is 3650 days behind the others': set it"),
+        ({"trouble": "the disk is full (x)"}, "degraded: the store takes no writes: the disk is full (x)"),
     ],
 )
 def test_what_is_away_is_exit_3(edged: Any, daemon: Any, tmp_path: Path, change: dict[str, Any], words: str) -> None:
@@ -57,6 +77,13 @@ def test_what_is_away_is_exit_3(edged: Any, daemon: Any, tmp_path: Path, change:
     assert ended.returncode == 3
     assert words in ended.stderr
     assert "gw-a of group site" in ended.stdout
+
+
+def test_a_node_that_is_heard_without_a_link_is_not_away(edged: Any, daemon: Any, tmp_path: Path) -> None:
+    with daemon(200, {**ANSWER, "peers": [{"node": "gw-b", "path": None}]}):
+        ended = edged("status")
+    assert ended.returncode == 0
+    assert ended.stdout.splitlines()[-1].split() == ["gw-b", "-"]
 
 
 def test_a_node_without_relay_and_peers_is_not_degraded(edged: Any, daemon: Any, tmp_path: Path) -> None:

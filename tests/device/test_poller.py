@@ -113,10 +113,28 @@ async def test_an_unchanged_value_is_not_stored_again(fleet_of_devices: Any, par
         nursery.cancel_scope.cancel()
 
 
+async def test_new_readings_cost_no_flash(fleet_of_devices: Any, parts: Any, hostile: Any, bank: Any) -> None:
+    fleet, registers = fleet_of_devices, bank(r0=205)
+    await fleet.apply(parts.device_json())
+    async with hostile(registers.answer) as port, trio.open_nursery() as nursery:
+        one, _ = make(fleet, parts, port=port, temperature={"collectCycle": 10, "reportCycle": 10})
+        nursery.start_soon(one.run)
+        await fleet.until(lambda: fleet.status().state == "ok")
+        held = fleet.store.held()[fleet.store.origin]
+        for value in range(100, 110):
+            registers.registers[0] = value
+            await fleet.until(lambda value=value: fleet.value("temperature") == f"{value / 10:g}")
+        assert fleet.store.held()[fleet.store.origin] == held
+        await fleet.store.checkpoint()
+        assert fleet.store.held()[fleet.store.origin] == held + 1
+        assert fleet.value("temperature") == "10.9"
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_full_disk_is_asked_again(fleet_of_devices: Any, parts: Any, hostile: Any, bank: Any) -> None:
     fleet, registers = fleet_of_devices, bank(r0=205)
     await fleet.apply(parts.device_json())
-    database = fleet.store._connections[0]
+    database = fleet.store._disk.writer
     database.pragma("query_only", True)
     async with hostile(registers.answer) as port, trio.open_nursery() as nursery:
         one, log = make(fleet, parts, port=port, temperature={})

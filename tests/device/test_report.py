@@ -11,12 +11,13 @@ from edged.device.report import (
     Health,
     conditions,
     differs,
+    lasting,
     rfc3339,
     state,
     twin_value,
     twins,
 )
-from edged.model.devices import DeviceStatus, TwinValue
+from edged.model.devices import DeviceStatus, Twin, TwinValue
 from edged.model.meta import Condition
 
 
@@ -99,3 +100,18 @@ def test_when_two_statuses_say_the_same() -> None:
 
 def test_kubeedge_metadata() -> None:
     assert twin_value("21.5", "FLOAT", 1700000000.1239) == TwinValue("21.5", {"timestamp": "1700000000123", "type": "float"})
+
+
+def status(value: str = "20.5", observed: str = "21", state: str = "ok", at: float = 1.0, message: str = "") -> DeviceStatus:
+    twin = Twin("temperature", twin_value(value, "FLOAT", at), twin_value(observed, "FLOAT", at))
+    valid = Condition("ReadingsValid", "True", "AsModelled", message, rfc3339(0))
+    return DeviceStatus((twin,), state, rfc3339(at), (valid,))
+
+
+def test_readings_and_times_may_be_lost_and_nothing_else() -> None:
+    assert not lasting(status(), status(value="19", at=99.0, message="temperature: 19 is low"))
+    assert lasting(status(), status(observed="22"))
+    assert lasting(status(), status(state="offline"))
+    assert lasting(status(), DeviceStatus())
+    failed = Condition("ReadingsValid", "False", "NotAsModelled", "", rfc3339(0))
+    assert lasting(status(), DeviceStatus(status().twins, "ok", rfc3339(1), (failed,)))

@@ -4,6 +4,7 @@ from decimal import Decimal
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -382,3 +383,14 @@ def test_it_settles_on_what_is_true(parts: Any, changes: list[tuple[str, int, fl
     quiet = len(story.writes)
     story.run(OFFLINE_AFTER_S)
     assert len(story.writes) == quiet
+
+
+def test_only_a_report_of_new_readings_may_be_lost(parts: Any) -> None:
+    story = Story(parts, temperature={})
+    story.run(150)
+    first = story.writes[0]
+    twin = DeviceTwin(story.wiring(temperature={}), DeviceStatus(), story.now, Random(1))
+    assert not twin.volatile(first)
+    twin.stored(first, story.now)
+    assert twin.volatile(msgspec.structs.replace(first, last_online_time=rfc3339(WALL)))
+    assert not twin.volatile(msgspec.structs.replace(first, state="offline"))

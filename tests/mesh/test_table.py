@@ -41,6 +41,12 @@ def test_other_pods_do_not(make_service: Make, make_pod: MakePod, difference: di
     assert table.endpoints(WEB, 80) == ()
 
 
+def test_a_pod_of_a_node_that_nobody_sees_does_not(make_service: Make, make_pod: MakePod) -> None:
+    pods = [make_pod(), make_pod("web-1", "gw-b", "172.17.0.3")]
+    table = build([make_service()], pods, "gw-a", lost={"gw-b"})
+    assert [endpoint.pod for endpoint in table.endpoints(WEB, 80)] == ["web-0"]
+
+
 def test_a_pod_without_conditions_is_not_ready(make_service: Make, make_pod: MakePod) -> None:
     pod = make_pod()
     unknown = type(pod)(pod.api_version, pod.kind, pod.metadata, pod.spec)

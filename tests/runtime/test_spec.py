@@ -2,7 +2,6 @@ import pytest
 
 from edged.errors import InvalidError
 from edged.model.core import (
-    ConfigMap,
     Container,
     ContainerPort,
     EnvVar,
@@ -14,16 +13,14 @@ from edged.model.core import (
 )
 from edged.model.meta import ObjectMeta
 from edged.runtime.driver import ContainerSpec
+from edged.runtime.env import Sources
 from edged.runtime.pod import Run, digest
 from edged.runtime.spec import container_spec
 
 ADDRESS = EnvVar("IP", value_from=EnvVarSource(ObjectFieldSelector("status.podIP")))
 
 
-def no_maps(namespace: str, name: str) -> ConfigMap | None:
-    assert namespace == "shop"
-    assert name
-    return None
+NOTHING = Sources(lambda _: None, lambda _: None)
 
 
 def made(
@@ -38,7 +35,7 @@ def made(
     )
     metadata = ObjectMeta(name="web", namespace="shop", uid="u1")
     return container_spec(
-        Pod(api_version="v1", kind="Pod", metadata=metadata, spec=spec), Run(3, 2), pod_ip, "192.0.2.7", no_maps
+        Pod(api_version="v1", kind="Pod", metadata=metadata, spec=spec), Run(3, 2), pod_ip, "192.0.2.7", NOTHING
     )
 
 

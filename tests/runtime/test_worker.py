@@ -245,6 +245,46 @@ async def test_a_pod_replaced_by_another_of_its_name(site: Any) -> None:
         assert len(await site.driver.containers(new)) == 1
 
 
+async def test_a_pod_whose_object_the_flash_lost_runs_on(site: Any) -> None:
+    async with site.worker() as worker:
+        uid = await site.apply()
+        await site.until(lambda: site.pod() is not None and site.pod().status.phase == "Running")
+        writer: Any = site.store._disk.writer
+        writer.execute("UPDATE registers SET value = x'00' WHERE name = 'web' AND part = 'body'").fetchall()
+        assert site.pod() is None
+        worker._scan.set()
+        await site.apply("other")
+        await site.until(lambda: site.pod("other") is not None and site.pod("other").status.phase == "Running")
+        assert [one.state for one in await site.driver.containers(uid)] == ["running"]
+
+
+async def test_a_pod_that_was_replaced_on_another_node_ends_here_and_touches_nothing_else(site: Any) -> None:
+    async with site.worker():
+        uid = await site.apply()
+        await site.apply("stays")
+        await site.running()
+        before = await site.running("stays")
+    where = key(Pod, "web", "default")
+    body = json.loads(site.store.get(where).body)
+    body["metadata"]["uid"], body["spec"]["nodeName"] = "next", "gw-b"
+    status = b'{"phase":"Running"}'
+    await site.store.write(Delete(where, uid=uid), Create(where, "next", json.dumps(body).encode(), status))
+    made = site.store.get(where)
+    async with site.worker(ProcessDriver(site.driver._directory, "gw-a")):
+        await site.gone(uid)
+        assert site.pod("stays") == before
+    assert site.store.get(where) == made
+
+
+async def test_a_status_that_another_node_wrote_is_put_right_at_once(site: Any) -> None:
+    async with site.worker():
+        await site.apply()
+        before = (await site.running()).status
+        theirs = msgspec.structs.replace(before, pod_ip="127.64.9.9", host_ip="192.0.2.9")
+        await site.store.write(PutStatus(key(Pod, "web", "default"), msgspec.json.encode(theirs)))
+        await site.until(lambda: site.pod().status == before)
+
+
 async def test_orphans_go_and_the_others_stay(site: Any) -> None:
     async with site.worker():
         uid = await site.apply()
@@ -385,6 +425,17 @@ async def test_a_missing_config_map_is_waited_for(site: Any) -> None:
             "data": {"colour": "blue"},
         }
         await site.store.write(Create(Key("configmaps", "default", "settings"), "cm", json.dumps(body).encode()))
+        await site.running()
+
+
+async def test_a_missing_secret_is_waited_for(site: Any) -> None:
+    async with site.worker():
+        reference = {"secretKeyRef": {"name": "db", "key": "password"}}
+        await site.apply(container={"env": [{"name": "PASSWORD", "valueFrom": reference}]})
+        assert 'secret "db" not found' in await site.waits("CreateContainerConfigError")
+        metadata = {"name": "db", "namespace": "default"}
+        body = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": {"password": "aHVudGVyMg=="}}
+        await site.store.write(Create(Key("secrets", "default", "db"), "s", json.dumps(body).encode()))
         await site.running()
 
 
