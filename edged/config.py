@@ -21,7 +21,10 @@ DIRECTORY = Path("/etc/edged")
 FILE = "edged.toml"
 DROP_INS = "edged.d"
 PREFIX = "EDGED_"  # and the path, parts joined by "__": EDGED_API__LISTEN
+STORE = "store.db"  # in the state directory
 CONFIG_VARIABLE = "EDGED_CONFIG"
+MAX_CLOCK_OFFSET_S = 1_500_000_000  # 47 years: no earlier than 1970, from when clocks count, if the machine's own is right
+SHORTEST_LEASE_S, LONGEST_LEASE_S = 1.0, 60.0  # a shorter one runs out while a busy machine thinks
 MAX_SOCKET_PATH = 107  # bytes of a Unix socket's path (unix(7)), without its final zero
 
 _LABEL_NAME = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
@@ -104,6 +107,14 @@ class NodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str, _key("Directory of the identity, the store and all else that must survive a reboot; owner only.", _absolute)
     ] = "/var/lib/edged"
     labels: Annotated[dict[str, str], _key("Labels of the Node object, for node selectors.", _labels)] = {}
+    clock_offset_s: Annotated[
+        float,
+        Meta(
+            ge=-MAX_CLOCK_OFFSET_S,
+            le=MAX_CLOCK_OFFSET_S,
+            description="Seconds by which this node's clock is wrong on purpose: for tests of wrong clocks.",
+        ),
+    ] = 0.0
 
 
 class HubSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -115,8 +126,26 @@ class HubSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     listen: Annotated[str, _key("UDP address for links; port 0 takes any that is free.", _listen)] = "0.0.0.0:7400"
     peers: Annotated[
         dict[str, tuple[str, ...]],
-        _key("Where nodes can be reached directly: node = [host:port, ...]. Others are found through the relay.", _peers),
+        _key(
+            "Where nodes can be reached directly: node = [host:port, ...]. Others are found through the relay. "
+            "A node of another group is called GROUP/NAME.",
+            _peers,
+        ),
     ] = {}
+    discovery: Annotated[bool, _key("Whether nodes on the LAN find each other by signed multicast beacons (UDP 7401).")] = True
+
+
+class GroupSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """This node among the others of its group."""
+
+    lease_s: Annotated[
+        float,
+        Meta(
+            ge=SHORTEST_LEASE_S,
+            le=LONGEST_LEASE_S,
+            description="Seconds that the others take this node for alive after its last pulse; three are sent in that time.",
+        ),
+    ] = 10.0
 
 
 class RuntimeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -171,6 +200,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     node: NodeSettings = NodeSettings()
     hub: HubSettings = HubSettings()
+    group: GroupSettings = GroupSettings()
     runtime: RuntimeSettings = RuntimeSettings()
     api: ApiSettings = ApiSettings()
     mesh: MeshSettings = MeshSettings()

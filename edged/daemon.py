@@ -4,7 +4,7 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from pathlib import Path
 from random import SystemRandom
@@ -13,7 +13,7 @@ import trio
 
 from edged import __version__
 from edged.api.door import Api
-from edged.config import Config
+from edged.config import STORE, Config
 from edged.control import machine
 from edged.control.controllers import Control
 from edged.control.nodes import Facts
@@ -21,6 +21,7 @@ from edged.device.worker import Devices
 from edged.errors import DeniedError, InvalidError, UnreachableError
 from edged.hub.hub import Handler, Hub
 from edged.hub.stream import LinkStream
+from edged.identity.keyring import Keyring
 from edged.identity.node import Identity
 from edged.identity.verifier import Verifier
 from edged.kit.address import parse_address
@@ -38,12 +39,11 @@ from edged.runtime.logs import ContainerLogs
 from edged.runtime.worker import Runtime
 from edged.store.events import Recorder
 from edged.store.store import Store, open_store
+from edged.sync.abroad import Abroad
 from edged.sync.clock import Clock
-from edged.sync.membership import Membership
-from edged.sync.replicator import Replicator
+from edged.sync.group import Group
 from edged.wire.peer import Logs, Opening, Sync, Tunnel
 
-STORE = "store.db"
 READ = 64 << 10  # bytes asked of a stream at once
 FIRST_RETRY_S, LAST_RETRY_S = 0.5, 30.0
 VERSION_S = 2.0  # for the runtime to say its version: one that hangs must not hold up the node
@@ -53,40 +53,65 @@ async def run(config: Config) -> int:
     """Run a node until SIGTERM or SIGINT; 0. InvalidError, StorageError or UnreachableError when it cannot start."""
     identity = Identity.load(config.state_dir)
     log = Log(level=config.log.level, node=identity.name)
-    clock = Clock(time.time)
-    opened = open_store(config.state_dir / STORE, origin=identity.name, stamp=clock.stamp, executor=Worker())
+    wall = wall_clock(config.node.clock_offset_s)
+    clock = Clock(wall, steady=time.monotonic)
+    opened = open_store(
+        config.state_dir / STORE,
+        origin=identity.name,
+        group=identity.group,
+        sign=identity.seal,
+        stamp=clock.stamp,
+        executor=Worker(),
+        log=log,
+    )
     with alone(config.state_dir), libraries(log):
         async with opened as store, trio.open_nursery() as nursery:
             clock.observe(store.latest_clock)
-            nursery.start_soon(_stop_on_signal, nursery.cancel_scope, log)
-            await _House(config, identity, store, clock, log).serve(nursery)
+            house = _House(config, identity, store, clock, wall, log)
+            nursery.start_soon(_stop_on_signal, house, nursery.cancel_scope, log)
+            await house.serve(nursery)
             log.info(f"edged {__version__} is ready")
             notify(READY, os.environ)
     return 0
 
 
+def wall_clock(offset_s: float) -> Callable[[], float]:
+    """The wall clock of all rooms: the machine's, in seconds since 1970, and `offset_s` more."""
+    return lambda: time.time() + offset_s
+
+
 class _House:
     """The rooms of one node. Each is made from what it needs; what it gives to others is an argument of theirs."""
 
-    def __init__(self, config: Config, identity: Identity, store: Store, clock: Clock, log: Log) -> None:
+    def __init__(
+        self, config: Config, identity: Identity, store: Store, clock: Clock, wall: Callable[[], float], log: Log
+    ) -> None:
         node, random = identity.name, SystemRandom()
         root = os.geteuid() == 0 if config.mesh.rootless is None else not config.mesh.rootless
         relays = config.hub.relays or identity.relays
         handlers: dict[type[Opening], Handler] = {}
-        self._identity, self._store, self._log = identity, store, log
+        self._identity, self._store, self._wall, self._log = identity, store, wall, log
         self._hub = Hub(
             identity=identity,
             verifier=Verifier(identity.authority_pem),
             relays=relays,
             listen=config.hub.listen,
             peers=config.hub.peers,
+            discovery=config.hub.discovery,
+            state_dir=config.state_dir,
             handlers=handlers,
             log=log,
             random=random,
+            wall=wall,
         )
-        self._membership = Membership(node, lambda: self._hub.linked, self._hub.links_changed)
-        self._replicator = Replicator(
-            store, clock, self._membership, self._hub.open_stream, backoff=lambda: _backoff(random), log=log
+        keys = Keyring(Verifier(identity.authority_pem), store.certificates())
+        keys.learn(identity.certificate_der)
+        self._group = Group(
+            *(store, clock, identity, keys, self._hub),
+            lease=config.group.lease_s,
+            random=random,
+            log=log,
+            abroad=Abroad(identity.subject, self._hub),
         )
         self._mesh = Mesh(
             store=store,
@@ -108,11 +133,13 @@ class _House:
             dns=(self._mesh.dns.host,) if root and config.mesh.enabled else (),
         )
         self._host_ip = machine.host_ip()
-        events = Recorder(store, "edged-runtime", node, time.time, log)
-        self._runtime = Runtime(store, driver, node=node, host_ip=self._host_ip, recorder=events, log=log, random=random)
+        events = Recorder(store, "edged-runtime", node, wall, log)
+        self._runtime = Runtime(
+            store, driver, node=node, host_ip=self._host_ip, recorder=events, log=log, random=random, clock=wall
+        )
         self._logs = ContainerLogs(store, driver, node=node)
-        self._devices = Devices(store, node, time.time, random, log)
-        report = Report(identity, store, self._hub, self._replicator, self._mesh, relays)
+        self._devices = Devices(store, node, wall, random, log)
+        report = Report(identity, store, self._hub, self._group, self._mesh, clock, relays)
         listen = parse_address(config.api.listen)
         self._api = Api(
             store,
@@ -123,26 +150,30 @@ class _House:
             socket_path=Path(config.api.socket),
             allocate=allocate,
             open_logs=self._open_logs,
-            wall=time.time,
+            wall=wall,
             new_uid=lambda: str(uuid.uuid4()),
             is_service_address=is_service_address,
             figures=report.figures,
             status=report.status,
             log=log,
         )
-        handlers |= {Sync: self._replicator.serve, Tunnel: self._mesh.serve_tunnel, Logs: self._logs.serve}
+        handlers |= {Sync: self._group.replicator.serve, Tunnel: self._mesh.serve_tunnel, Logs: self._logs.serve}
         self._config, self._random = config, random
 
     async def serve(self, nursery: trio.Nursery) -> None:
         """Start every room, those that others need first; returns when all are ready."""
         await nursery.start(self._hub.run)
-        await nursery.start(self._replicator.run)
+        await nursery.start(self._group.run)
         await nursery.start((await self._control()).run)
         await nursery.start(self._runtime.run)
         await nursery.start(self._devices.run)
         await nursery.start(self._api.run)
         if self._config.mesh.enabled:
             nursery.start_soon(self._keep_mesh)
+
+    async def leave(self) -> None:
+        """A planned stop: the group hears of it, and what is volatile is written."""
+        await self._group.leave()
 
     async def _control(self) -> Control:
         """Control, once the runtime was asked for its version: a part of the Node that describes this machine."""
@@ -158,9 +189,11 @@ class _House:
             machine.cpus(),
             machine.system_info(__version__, runtime),
             self._config.node.labels,
+            limited=self._identity.limited,
         )
-        recorder = Recorder(self._store, "edged-control", self._identity.name, time.time, self._log)
-        return Control(self._store, self._membership, facts, recorder, time.time, self._log)
+        recorder = Recorder(self._store, "edged-control", self._identity.name, self._wall, self._log)
+        settle = self._config.group.lease_s
+        return Control(self._store, self._group.membership, facts, recorder, self._wall, self._log, settle)
 
     async def _keep_mesh(self) -> None:
         await supervise(self._mesh.run, outages=(UnreachableError,), backoff=_backoff(self._random), log=self._log)
@@ -188,11 +221,12 @@ async def _text(stream: LinkStream) -> AsyncGenerator[bytes, None]:
             return  # the node or its link went: that is the end of the text
 
 
-async def _stop_on_signal(scope: trio.CancelScope, log: Log) -> None:
+async def _stop_on_signal(house: _House, scope: trio.CancelScope, log: Log) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for number in signals:
             log.info(f"{signal.Signals(number).name}: stopping; the containers go on")
             notify(STOPPING, os.environ)
+            await house.leave()
             scope.cancel()
             return
 

@@ -14,17 +14,25 @@ from edged.model.kinds import BY_STRUCT
 from edged.model.meta import JSON
 from edged.model.objects import typed
 from edged.store.store import Store
-from edged.sync.replicator import Replicator
+from edged.sync.clock import Clock
+from edged.sync.group import Group
 
 
 class Report:
     """Asks the rooms of one node; `relays` are the URLs that it may use."""
 
     def __init__(
-        self, identity: Identity, store: Store, hub: Hub, replicator: Replicator, mesh: Mesh, relays: Sequence[str]
+        self,
+        identity: Identity,
+        store: Store,
+        hub: Hub,
+        group: Group,
+        mesh: Mesh,
+        clock: Clock,
+        relays: Sequence[str],
     ) -> None:
-        self._identity, self._store, self._hub = identity, store, hub
-        self._replicator, self._mesh, self._relays = replicator, mesh, relays
+        self._identity, self._store, self._hub, self._clock = identity, store, hub, clock
+        self._group, self._mesh, self._relays = group, mesh, relays
 
     def status(self) -> JSON:
         """What `edged status` shows; pods and devices are counted by state, those of this node only."""
@@ -39,9 +47,15 @@ class Report:
         return {
             "node": node,
             "group": self._identity.group,
+            "observes": list(self._identity.observes),
             "version": __version__,
             "revision": self._store.revision,
             "vector": self._store.held(),
+            "holder": self._group.membership.view.holder,
+            "members": sorted(self._group.membership.view.members),
+            "clock_ahead_s": round(self._clock.ahead, 3),
+            "trouble": self._store.trouble,
+            "damaged": len(self._store.damaged),
             "relay": relay,
             "peers": [_peer(name, links.get(name)) for name in sorted(others - {node})],
             "pods": Counter(pod.status.phase or "Pending" for pod in pods if pod.spec.node_name == node),
@@ -52,6 +66,8 @@ class Report:
         """What the rooms count, for `/metrics`."""
         hub = self._hub.statistics()
         yield Figure("edged_relay_connected", "Whether a relay takes this node.", hub.relay is not None)
+        yield Figure("edged_store_refused", "Whether the disk refused the last write.", bool(self._store.trouble))
+        yield Figure("edged_store_damaged", "Registers that the disk did not keep, not yet repaired.", len(self._store.damaged))
         for link in hub.links:
             labels = {"peer": link.node, "path": link.path}
             yield Figure("edged_link_rtt_seconds", "Round trip of a link.", link.rtt or 0.0, labels)
@@ -59,7 +75,14 @@ class Report:
             yield Figure("edged_link_received_bytes_total", "Bytes taken on a link.", link.bytes_received, labels, counter=True)
         for reason, count in hub.dropped.items():
             yield Figure("edged_hub_dropped_total", "Datagrams that were for nobody.", count, {"reason": reason}, counter=True)
-        yield Figure("edged_sync_refused_total", "Dialogues ended by words not taken.", self._replicator.refused, counter=True)
+        yield Figure(
+            "edged_sync_refused_total", "Dialogues ended by words not taken.", self._group.replicator.refused, counter=True
+        )
+        denied = self._group.replicator.denied_registers
+        yield Figure("edged_sync_denied_total", "Registers that their writer may not write.", denied, counter=True)
+        yield Figure("edged_group_members", "Nodes whose lease is alive.", len(self._group.membership.view.members))
+        yield Figure("edged_group_leads", "Whether this node holds the group's lease.", self._group.membership.leads)
+        yield Figure("edged_clock_ahead_seconds", "This clock ahead of the median of the others'.", self._clock.ahead)
         for part, counts in self._mesh.statistics().items():
             for name, count in counts.items():
                 yield Figure(f"edged_mesh_{part}_{name}", f"The mesh: {part}, {name}.", count)

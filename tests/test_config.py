@@ -16,6 +16,7 @@ def written(path: Path, text: str) -> Path:
 def test_without_files_the_defaults_hold() -> None:
     loaded = config.load(Path("/dev/null"), {})
     assert loaded.node.state_dir == "/var/lib/edged"
+    assert loaded.node.clock_offset_s == 0
     assert loaded.hub.listen == "0.0.0.0:7400"
     assert loaded.api.listen == "127.0.0.1:6443"
     assert loaded.api.socket == "/var/lib/edged/api.sock"
@@ -55,7 +56,7 @@ def test_the_directory_may_be_chosen_by_variable(tmp_path: Path) -> None:
     [
         ("[api]\nlisten = 5", "api.listen: expected a text, got 5"),
         ("[api]\nlistne = 'x'", "api.listne: unknown key, expected one of listen, socket; did you mean listen?"),
-        ("[runtim]\n", "runtim: unknown key, expected one of node, hub, runtime, api, mesh, log; did you mean runtime?"),
+        ("[runtim]\n", "runtim: unknown key, expected one of node, hub, group, runtime, api, mesh, log; did you mean runtime?"),
         (
             "[runtime]\ndriver = 'dockr'",
             "runtime.driver: expected one of auto, docker, process, got 'dockr'; did you mean docker?",
@@ -76,6 +77,8 @@ def test_the_directory_may_be_chosen_by_variable(tmp_path: Path) -> None:
         ("[node]\nstate_dir = 'here'", "node.state_dir: expected an absolute path, got 'here'"),
         ("[node.labels]\nzone = 'a b'", 'node.labels: expected Kubernetes labels, got zone = "a b"'),
         ("[node.labels]\nzone = 1", "node.labels.zone: expected a text, got 1"),
+        ("[node]\nclock_offset_s = '1 d'", "node.clock_offset_s: expected a number, got '1 d'"),
+        ("[node]\nclock_offset_s = 2e9", "node.clock_offset_s: expected a number from -1.5e+09 to 1.5e+09, got 2000000000.0"),
         ("[mesh]\nloopback = '10.0.0.0/16'", "mesh.loopback: expected a network of 127.0.0.0/8 with /16, got '10.0.0.0/16'"),
         ("[mesh]\nresolvers = ['one']", "mesh.resolvers: expected host:port, got 'one'"),
         ("[mesh]\ndns = 1970-01-01", "mesh.dns: expected a text, got datetime.date(1970, 1, 1)"),

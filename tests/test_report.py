@@ -7,9 +7,9 @@ from random import Random
 from typing import Any
 
 from edged.hub.hub import Hub
+from edged.identity.keyring import Keyring
 from edged.identity.node import Identity
 from edged.identity.verifier import Verifier
-from edged.kit.backoff import Backoff
 from edged.kit.executor import Inline
 from edged.kit.log import Log
 from edged.mesh.mesh import Mesh
@@ -18,8 +18,7 @@ from edged.report import Report
 from edged.store.store import MEMORY, Store, open_store
 from edged.store.writes import Create
 from edged.sync.clock import Clock
-from edged.sync.membership import Membership
-from edged.sync.replicator import Replicator
+from edged.sync.group import Group
 
 NODE = "gw-a"
 OTHER = "gw-b"
@@ -54,11 +53,10 @@ def report(store: Store, identity: Identity, relays: list[str]) -> Report:
         log=log,
         random=random,
     )
-    membership = Membership(NODE, lambda: hub.linked, hub.links_changed)
     clock = Clock(lambda: 0.0)
-    replicator = Replicator(store, clock, membership, hub.open_stream, backoff=lambda: Backoff(1, 2, random), log=log)
+    group = Group(store, clock, identity, Keyring(Verifier(identity.authority_pem)), hub, random=random, log=log)
     mesh = Mesh(store=store, node=NODE, open_stream=hub.open_stream, root=False, log=log, random=random)
-    return Report(identity, store, hub, replicator, mesh, relays)
+    return Report(identity, store, hub, group, mesh, clock, relays)
 
 
 async def test_what_is_here_is_counted_and_who_is_away_is_named(fleet: Any) -> None:
@@ -77,7 +75,15 @@ async def test_what_is_here_is_counted_and_who_is_away_is_named(fleet: Any) -> N
         assert status["peers"] == [{"node": OTHER, "path": None, "rtt_ms": None, "address": None}]
         assert status["relay"] == {"url": "wss://relay.example.com", "connected": False, "observed": None}
         assert status["vector"] == {store.origin: 2 + 2 * (3 + 2)}  # two nodes without a status, the rest with
+        assert (status["holder"], status["members"], status["clock_ahead_s"]) == (None, [NODE], 0.0)
         assert status["revision"] == store.revision
+        assert (status["trouble"], status["damaged"], status["observes"]) == ("", 0, [])
         names = {figure.name for figure in made.figures()}
-        assert {"edged_relay_connected", "edged_sync_refused_total", "edged_mesh_dns_queries"} <= names
+        assert {
+            "edged_relay_connected",
+            "edged_store_refused",
+            "edged_store_damaged",
+            "edged_sync_refused_total",
+            "edged_mesh_dns_queries",
+        } <= names
         assert report(store, identity, []).status()["relay"] is None
