@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from build.kube import Kube, RefusedError
+from build.kube import Client, Kube, RefusedError, local
 from build.lab import RELAY, Lab
 from build.processes import descendants, end, gone, named, owner, started
 
@@ -185,6 +185,10 @@ class Fleet:
 
         return self.wait(f"{node}'s API to answer", answering, READY_S, alive=node)
 
+    def local(self, node: str) -> Client:
+        """A client of a node's Unix socket, which needs no kubeconfig and is the same wherever the node is."""
+        return local(self.folder / node / "api.sock")
+
     def kube(self, node: str) -> Kube:
         """A client of a node's API."""
         return Kube(self.kubeconfig(node), lambda host, port: self.site.connect(node, host, port))
@@ -265,12 +269,18 @@ def execute(argv: Sequence[str | Path], extra: dict[str, str] | None = None) -> 
 
 
 def toml(settings: Settings) -> str:
-    """Tables of texts, numbers and booleans as TOML."""
+    """Tables of texts, numbers, booleans, lists and tables as TOML."""
     tables = (
-        "\n".join([f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())])
+        "\n".join([f"[{name}]", *(f"{key} = {_value(value)}" for key, value in table.items())])
         for name, table in settings.items()
     )
     return "\n\n".join(tables) + "\n"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key)} = {_value(inner)}" for key, inner in value.items()) + "}"
+    return json.dumps(value)
 
 
 def free_ports(count: int) -> list[int]:

@@ -1,7 +1,10 @@
-"""Two sites and the internet on one machine: five network namespaces, joined as two homes behind NATs would be.
+"""Networks on one machine, of network namespaces: two sites behind NATs and the internet (Lab), or one LAN (Lan).
 
         a --lan-- nat-a --wan--+-------- public --------+--wan-- nat-b --lan-- b
     192.168.1.2    203.0.113.1 | 203.0.113.10 (a relay) | 203.0.113.2    192.168.2.2
+
+        n1 --eth0--+-- switch --+--eth0-- n2
+    192.168.7.1    |            |    192.168.7.2        and so on
 
 Every cable is a veth pair of MTU 1500. A NAT (nftables masquerade) lets out what its site begins and nothing else in.
 Whoever runs this is root.
@@ -16,17 +19,19 @@ import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from build.processes import end, gone, owner, started
 
 SITE = {"a": "192.168.1.2", "b": "192.168.2.2"}
 NAT = {"a": "203.0.113.1", "b": "203.0.113.2"}  # the sites' public addresses
 RELAY = "203.0.113.10"
+LAN = "192.168.7"  # and the node's number
+MOST_ON_LAN = 250  # nodes: what a /24 has room for
 CONNECT_S = 5.0
 CLONE_NEWNET = 0x40000000  # sched.h
 ETC = Path("/etc/netns")
-NAME = re.compile(r"edged-(\d+-\d+)-[a-z-]+")  # edged-<owner>-<place>
+NAME = re.compile(r"edged-(\d+-\d+)-[a-z0-9-]+")  # edged-<owner>-<place>
 
 RULES = """
 table inet nat {{
@@ -53,18 +58,16 @@ def possible() -> bool:
     return subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False).returncode == 0
 
 
-class Lab:
-    """The namespaces, for as long as a `with` block: `a`, `nat-a`, `public`, `nat-b`, `b`.
+class Places:
+    """Network namespaces for as long as a `with` block; what is in them and how they are joined says the subclass.
 
-    `symmetric` NATs draw a new random port for each flow (nftables `fully-random`), so that a port seen by one peer is
-    of no use to another. Labs of several programs do not meet; what a killed program left behind is removed by the next.
+    Places of several programs do not meet; what a killed program left behind is removed by the next.
     """
 
-    def __init__(self, *, symmetric: bool = False) -> None:
+    def __init__(self) -> None:
         self._prefix = f"edged-{owner()}-"
-        self._symmetric = symmetric
 
-    def __enter__(self) -> "Lab":
+    def __enter__(self) -> Self:
         remove_leftovers()
         try:
             self._make()
@@ -125,9 +128,35 @@ class Lab:
         self._ip(place, "link", "set", bridge, "up")
 
     def _make(self) -> None:
-        for place in ("a", "nat-a", "public", "nat-b", "b"):
+        raise NotImplementedError
+
+    def _add(self, *places: str) -> None:
+        for place in places:
             _ip("netns", "add", self.name(place))
             self._ip(place, "link", "set", "lo", "up")
+
+    def _cable(self, place: str, end: str, other_place: str, other_end: str) -> None:
+        self._ip(place, "link", "add", end, "type", "veth", "peer", "name", other_end, "netns", self.name(other_place))
+        self._ip(place, "link", "set", end, "up")
+        self._ip(other_place, "link", "set", other_end, "up")
+
+    def _ip(self, place: str, *arguments: str) -> None:
+        _ip("-n", self.name(place), *arguments)
+
+
+class Lab(Places):
+    """`a`, `nat-a`, `public`, `nat-b`, `b`.
+
+    `symmetric` NATs draw a new random port for each flow (nftables `fully-random`), so that a port seen by one peer is
+    of no use to another.
+    """
+
+    def __init__(self, *, symmetric: bool = False) -> None:
+        super().__init__()
+        self._symmetric = symmetric
+
+    def _make(self) -> None:
+        self._add("a", "nat-a", "public", "nat-b", "b")
         self._ip("public", "link", "add", "internet", "type", "bridge")
         self._ip("public", "addr", "add", f"{RELAY}/24", "dev", "internet")
         self._ip("public", "link", "set", "internet", "up")
@@ -148,24 +177,44 @@ class Lab:
         rules = RULES.format(ports=" fully-random" if self._symmetric else "")
         self.run(nat, ["nft", "-f", "-"], text=rules)
 
-    def _cable(self, place: str, end: str, other_place: str, other_end: str) -> None:
-        self._ip(place, "link", "add", end, "type", "veth", "peer", "name", other_end, "netns", self.name(other_place))
-        self._ip(place, "link", "set", end, "up")
-        self._ip(other_place, "link", "set", other_end, "up")
 
-    def _ip(self, place: str, *arguments: str) -> None:
-        _ip("-n", self.name(place), *arguments)
+class Lan(Places):
+    """`n1`, `n2`, ... up to `nodes`, on one switch (a bridge in the place `switch`) that carries multicast to every port."""
+
+    def __init__(self, nodes: int) -> None:
+        super().__init__()
+        if not 1 <= nodes <= MOST_ON_LAN:
+            raise ValueError(f"a LAN of {nodes} nodes: expected 1 to {MOST_ON_LAN}")
+        self.nodes = [f"n{number}" for number in range(1, nodes + 1)]
+
+    @staticmethod
+    def address(node: str) -> str:
+        """The node's IP address on the LAN."""
+        return f"{LAN}.{node.removeprefix('n')}"
+
+    def plug(self, node: str, *, plugged: bool) -> None:
+        """Pull a node's cable out of the switch, or put it back; the carrier of its own end goes and comes with it."""
+        self._ip("switch", "link", "set", node, "up" if plugged else "down")
+
+    def _make(self) -> None:
+        self._add("switch", *self.nodes)
+        self._ip("switch", "link", "add", "lan", "type", "bridge", "mcast_snooping", "0")
+        self._ip("switch", "link", "set", "lan", "up")
+        for node in self.nodes:
+            self._cable(node, "eth0", "switch", node)
+            self._ip("switch", "link", "set", node, "master", "lan")
+            self._ip(node, "addr", "add", f"{self.address(node)}/24", "dev", "eth0")
 
 
 def names() -> list[str]:
-    """The namespaces of all labs on this machine."""
+    """The namespaces of all labs and LANs on this machine."""
     shown = subprocess.run(["ip", "-json", "netns", "list"], capture_output=True, text=True, check=True).stdout
     listed = [entry["name"] for entry in json.loads(shown or "[]")]
     return [name for name in listed if NAME.fullmatch(name)]
 
 
 def remove_leftovers() -> None:
-    """Remove the labs whose owner was killed."""
+    """Remove the places whose owner was killed."""
     remove([name for name in names() if (match := NAME.fullmatch(name)) and gone(match[1])])
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from dnslib import DNSRecord  # type: ignore[import-untyped]
 
 from build.fleet import MODBUS_PORT, NODES, ROOT, FailedError, Fleet, Namespaces
-from build.kube import Kube
+from build.kube import Client, Kube
 from build.progress import Progress
 from edged.model.kinds import KINDS
 
@@ -208,7 +208,7 @@ def reported(device: Any, name: str) -> str:
     return next((twin["reported"]["value"] for twin in twins if twin["propertyName"] == name and "reported" in twin), "")
 
 
-def everything(kube: Kube) -> dict[str, Any]:
+def everything(kube: Client) -> dict[str, Any]:
     """All objects of a store by kind and name, without the number that each node gives to its own changes."""
     objects = {}
     for row in KINDS:

@@ -26,12 +26,12 @@ SHELLS = {
     "edged/cli": "client run",
     "edged/control": "controllers machine",
     "edged/device": "modbus poller worker",
-    "edged/hub": "connection hub interfaces linker relaylink stream switch udp",
+    "edged/hub": "connection dialling discovery hub interfaces linker memory peer relaylink stream switch udp",
     "edged/kit": "executor notify queues supervise",
     "edged/mesh": "kernel mesh proxy redirected resolvers server streams tunnel twins",
     "edged/runtime": "dockerd logfile logs process shim worker",
-    "edged/store": "schema store table",
-    "edged/sync": "replicator",
+    "edged/store": "backup disk faults numbers opening salvage schema store table",
+    "edged/sync": "abroad exchange group membership neighbourhood replicator upkeep",
     "relay": "__main__ clients http server",
 }
 

@@ -20,9 +20,12 @@ from build.fleet import ROOT, Fleet
 from build.quickstart import make
 from build.story import DEVICE, WAIT_S, all_ready, is_ready, reported
 from tests.bench.figures import Figure
+from tests.bench.groups import form, group_of
 
 SETTLE_S = 10.0  # after the last change of the fleet, for what follows a start
 MEASURE_S = 60.0
+GROUP = 5  # nodes
+GROUP_S = 960.0  # what is written down every quarter of an hour is in it
 TICKS = 100  # a second: USER_HZ, in which /proc/PID/stat counts
 HEAVY = ("asyncua", "bleak", "paho")  # what a node without such devices must not have loaded
 POD = {
@@ -66,6 +69,21 @@ def bench() -> Iterator[Figure]:
         time.sleep(MEASURE_S)
         changing = (written_bytes(pid) - written) / 1000 / minutes
         yield Figure("idle", "written_changing_kb_per_min", changing, "kB/min", note="a reading that changes every second")
+    yield from in_group()
+
+
+def in_group() -> Iterator[Figure]:
+    """What a node of a group without pods and devices writes, of what nodes say to each other: the one that writes most."""
+    with group_of(GROUP) as group:
+        form(group)
+        time.sleep(SETTLE_S)
+        before = {node: written_bytes(group.pid(node)) for node in group.nodes}
+        time.sleep(GROUP_S)
+        most = max(written_bytes(group.pid(node)) - before[node] for node in group.nodes) / 1000 / GROUP_S
+        yield Figure(
+            "idle", "written_group_kb_per_min", most * 60, "kB/min", note=f"of {GROUP} nodes, seen for {GROUP_S:.0f} s"
+        )
+        yield Figure("idle", "written_group_kb_per_day", most * 86_400, "kB/day", note="target 5,000")
 
 
 def watch_temperature(fleet: Fleet) -> None:

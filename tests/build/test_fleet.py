@@ -28,6 +28,14 @@ def test_settings_are_what_the_daemon_reads(tmp_path: Path) -> None:
     assert seen[0] & seen[1] == {site.relay}  # two nodes on one machine share nothing but the relay
 
 
+def test_tables_within_tables() -> None:
+    settings = {
+        "hub": {"peers": {"gw-b": ["127.0.0.1:7400"], "gw.c": []}, "listen": "0.0.0.0:1"},
+        "node": {"clock_offset_s": -1.5},
+    }
+    assert tomllib.loads(toml(settings)) == settings
+
+
 def test_free_ports_are_free_and_all_different() -> None:
     ports = free_ports(20)
     assert len(set(ports)) == 20

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from build.kube import Kube, RefusedError, collection
+from build.kube import Kube, RefusedError, collection, local
 from edged.identity.authority import Authority
 
 
@@ -31,7 +31,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    do_GET = do_POST = do_PATCH = _answer  # noqa: N815
+    do_GET = do_POST = do_PATCH = do_DELETE = _answer  # noqa: N815
 
     def log_message(self, *_: object) -> None:
         pass
@@ -109,3 +109,51 @@ def test_an_error_answer_is_told(kube: tuple[Kube, list[Any]]) -> None:
 
 def test_objects_of_the_whole_fleet_have_no_namespace() -> None:
     assert collection({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}) == "/api/v1/namespaces"
+
+
+def test_delete(kube: tuple[Kube, list[Any]]) -> None:
+    client, seen = kube
+    client.delete("/x")
+    assert seen[0][:2] == ("DELETE", "/x")
+
+
+EVENTS = [{"type": "ADDED", "object": {"n": 1}}, {"type": "MODIFIED", "object": {"n": 2}}]
+
+
+@pytest.fixture
+def door(tmp_path: Path) -> Iterator[tuple[Path, list[bytes]]]:
+    """A Unix socket at which one watch is answered with EVENTS, a line and a half first; and what was asked there."""
+    asked: list[bytes] = []
+    lines = b"".join(json.dumps(event).encode() + b"\n" for event in EVENTS)
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            asked.append(connection.recv(65536))
+            refused = b"/secrets" in asked[0]
+            connection.sendall(f"HTTP/1.1 {403 if refused else 200} X\r\nConnection: close\r\n\r\n".encode() + lines[:50])
+            connection.sendall(lines[50:])
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "api.sock"))
+        listener.listen()
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield tmp_path / "api.sock", asked
+        thread.join()
+
+
+def test_a_watch_through_a_unix_socket(door: tuple[Path, list[bytes]]) -> None:
+    path, asked = door
+    assert list(local(path).watch("/api/v1/pods", 5)) == [("ADDED", {"n": 1}), ("MODIFIED", {"n": 2})]
+    assert asked[0].startswith(b"GET /api/v1/pods?watch=true&timeoutSeconds=5 HTTP/1.1\r\nHost: localhost\r\n")
+
+
+def test_a_refused_watch_is_told(door: tuple[Path, list[bytes]]) -> None:
+    with pytest.raises(RefusedError, match="GET /api/v1/secrets: 403"):
+        next(local(door[0]).watch("/api/v1/secrets", 5))
+
+
+def test_where_no_daemon_is_nobody_answers(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No such file"):
+        local(tmp_path / "api.sock").get("/readyz")

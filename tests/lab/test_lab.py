@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from build import lab as module
-from build.lab import NAT, RELAY, SITE, Lab
+from build.lab import NAT, RELAY, SITE, Lab, Lan, Places
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,7 +35,7 @@ except OSError as error:
 """
 
 
-def served(lab: Lab, place: str) -> subprocess.Popen[bytes]:
+def served(lab: Places, place: str) -> subprocess.Popen[bytes]:
     server = lab.popen(place, [sys.executable, "-c", ECHO], stdout=subprocess.PIPE)
     assert server.stdout is not None
     assert server.stdout.readline() == b"ready\n"
@@ -49,7 +49,7 @@ def ended(server: subprocess.Popen[bytes]) -> None:
     server.stdout.close()
 
 
-def ask(lab: Lab, place: str, address: str, seconds: float = 10) -> str:
+def ask(lab: Places, place: str, address: str, seconds: float = 10) -> str:
     return lab.run(place, [sys.executable, "-c", ASK, address, str(seconds)]).stdout.strip()
 
 
@@ -131,3 +131,24 @@ def test_what_a_killed_owner_left_is_removed_by_the_next() -> None:
     with Lab():
         assert not set(left) & set(module.names())
     assert not [name for name in module.names() if name.startswith(f"edged-{os.getpid()}-")]
+
+
+def test_nodes_of_a_lan_reach_each_other_while_they_are_plugged_in() -> None:
+    with Lan(3) as lan:
+        assert lan.nodes == ["n1", "n2", "n3"]
+        server = served(lan, "n3")
+        try:
+            for node in ("n1", "n2"):
+                assert ask(lan, node, lan.address("n3")) == repr((lan.address(node), 4000))
+            lan.plug("n3", plugged=False)
+            assert ask(lan, "n1", lan.address("n3"), 1) in ("TimeoutError", "OSError")
+            lan.plug("n3", plugged=True)
+            assert ask(lan, "n1", lan.address("n3")) == repr((lan.address("n1"), 4000))
+        finally:
+            ended(server)
+
+
+def test_a_lan_has_as_many_nodes_as_its_network_has_addresses() -> None:
+    for nodes in (0, 251):
+        with pytest.raises(ValueError, match="expected 1 to 250"):
+            Lan(nodes)

@@ -8,7 +8,9 @@ from typing import Any
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from edged.control import deployments, nodes, scheduler
+from edged.control import deployments, failover, lease, nodes
+from edged.control.pods import Owned
+from edged.control.scheduler import Places, schedule
 from edged.device.mapper import mapper_for
 from edged.device.twin import DeviceTwin
 from edged.device.wiring import wire
@@ -39,6 +41,7 @@ POD_SPEC = {
     "terminationGracePeriodSeconds": 30,
     "hostname": "web",
     "nodeSelector": {"a": "b"},
+    "tolerations": [{"key": "node.kubernetes.io/unreachable", "operator": "Exists", "tolerationSeconds": 5}],
     "containers": [
         {
             "name": "c",
@@ -92,8 +95,14 @@ SAMPLES: list[JSON] = [
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": {"name": "gw-a", "uid": UID, "labels": {"a": "b"}},
-        "spec": {"unschedulable": False, "taints": [{"key": "a", "effect": "NoSchedule"}]},
+        "spec": {"unschedulable": False, "taints": [{"key": "node.kubernetes.io/unreachable", "effect": "NoSchedule"}]},
         "status": {"allocatable": {"memory": "1Gi"}, "capacity": {"memory": "1Gi"}, "conditions": READY},
+    },
+    {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": _meta("edged-group"),
+        "spec": {"holderIdentity": "gw-b", "acquireTime": "2026-01-01T00:00:00.000000Z", "leaseTransitions": 3},
     },
     {
         "apiVersion": "devices.kubeedge.io/v1beta1",
@@ -175,11 +184,9 @@ def _stored(value: JSON) -> Object:
 @settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
 @given(strange())
 def test_every_room_takes_it(objects: list[Object]) -> None:
-    pod, deployment, service, node, model, device = objects
-    deployments.reconcile(deployment, [pod], {}.get, NOW)
-    deployments.orphans([pod], set(), NOW)
-    scheduler.schedule([pod, pod._replace(body=pod.body.replace(b"nodeName", b"x"))], [node], NOW)
-    nodes.unseen(node, NOW)
+    pod, deployment, service, node, held, model, device = objects
+    _control(pod, deployment, node)
+    lease.take(held, "gw-a", NOW)
     table = build([typed(service, Service)], [typed(pod, Pod)], "gw-a")
     assert all(0 < port < 1 << 16 for entry in table.entries.values() for port in entry.ports)
     assert all(0 < each.port < 1 << 16 for entry in table.entries.values() for ends in entry.ports.values() for each in ends)
@@ -194,6 +201,19 @@ def test_every_room_takes_it(objects: list[Object]) -> None:
         twin.task(1.0)
         twin.lost("away", 2.0)
         twin.status(3.0, NOW)
+
+
+def _control(pod: Object, deployment: Object, node: Object) -> None:
+    pods = [Owned.of(pod), Owned.of(pod._replace(body=pod.body.replace(b"nodeName", b"x")))]
+    parsed = typed(node, Node)
+    deployments.reconcile(deployment, pods, {}.get, NOW, {"gw-a"})
+    deployments.orphans(pods, set(), NOW)
+    schedule(pods, Places([parsed], [each.pod for each in pods]), NOW)
+    nodes.is_unseen(parsed)
+    nodes.unseen(node, parsed, NOW)
+    nodes.seen(node, parsed)
+    group = failover.Group(frozenset({"gw-a", "gw-b"}), {each.pod.spec.node_name: 0.0 for each in pods}, 0.0)
+    failover.plan(pods, {deployment.uid: failover.word(deployment)}, group, Places([parsed], []), 1e9, NOW)
 
 
 def _run(pod: Pod) -> None:

@@ -1,0 +1,106 @@
+"""Whole groups of nodes through splits, crashes, lost links and wrong clocks: see world.py for what must hold.
+
+A failure names its seed; `./build/bench sim --seeds 1 --first SEED` replays it exactly.
+"""
+
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from .node import Happened
+from .run import run
+from .world import AFTERWARDS, LONG, OPS, PAUSES, SHORT, Op, Spans, play, schedule
+
+SCHEDULES = 1000
+
+ops = st.builds(
+    Op, what=st.sampled_from(OPS), after=st.sampled_from(PAUSES), who=st.integers(0, 65_535), which=st.integers(0, 65_535)
+)
+
+
+def test_a_thousand_schedules() -> None:
+    count, failed = run(0, SCHEDULES)
+    assert failed == []
+    assert count == SCHEDULES
+
+
+@settings(max_examples=15, phases=[Phase.generate, Phase.shrink], suppress_health_check=list(HealthCheck))
+@given(size=st.integers(5, 8), steps=st.lists(ops, max_size=12), seed=st.integers(0, 1 << 32))
+def test_whatever_operations_come(size: int, steps: list[Op], seed: int) -> None:
+    play(size, steps, seed)
+
+
+def test_twenty_nodes() -> None:
+    steps = [
+        Op("deploy", 1.0, 3, 0), Op("write", 0.0, 7, 1), Op("split", 1.0, 6, 2), Op("write", 0.0, 1, 3), Op("crash", 3.0, 2, 0),
+        Op("write", 45.0, 5, 5), Op("heal", 1.0, 0, 0),
+    ]  # fmt: skip
+    play(20, steps, 1)
+
+
+def test_a_node_that_was_lost_for_long_has_its_pods_elsewhere_and_ends_its_own() -> None:
+    steps = [
+        Op("deploy", 12.0, 0, 6),
+        Op("deploy", 0.0, 0, 7),
+        Op("deploy", 0.0, 0, 8),
+        Op("split", 12.0, 1, 5),
+        Op("heal", 60.0, 0, 0),
+    ]
+    world = play(5, steps, 7)
+    names: dict[str, set[str]] = {}
+    for each in world.happened:
+        names.setdefault(each.pod.partition("-")[0], set()).add(each.what)
+    assert names["quorum"] == {"begins", "ends"}, "the majority replaced what was lost, and its old node ended it"
+    assert names["never"] == {"begins"}
+
+
+def test_the_same_seed_is_the_same_story() -> None:
+    def story(seed: int) -> list[Happened]:
+        size, steps = schedule(Random(seed))
+        return play(size, steps, seed).happened
+
+    assert story(21) == story(21)
+
+
+@pytest.mark.parametrize("breach", ["lost", "later writer loses"])
+def test_a_breach_is_noticed(breach: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The simulation can fail: with a node that forgets registers, and with one that merges the wrong way."""
+    if breach == "lost":
+        from edged.sync.exchange import Exchange  # noqa: PLC0415
+
+        merge = Exchange._merge
+        counted: list[int] = []
+
+        async def forgetful(self: Any, delta: Any) -> None:
+            counted.append(1)
+            if len(counted) % 20 == 0 and delta.registers:
+                delta = type(delta)(delta.origin, delta.since, delta.upto, delta.registers[1:])
+            await merge(self, delta)
+
+        monkeypatch.setattr(Exchange, "_merge", forgetful)
+    else:
+        from edged.wire.sync import Register  # noqa: PLC0415
+
+        monkeypatch.setattr(Register, "beats", lambda self, other: self.clock < other.clock)
+    steps = [Op("write", 0.5, who, 0) for who in range(4)] + [Op("update", 0.5, who % 4, who) for who in range(12)]
+    with pytest.raises(BaseExceptionGroup) as caught:
+        for seed in range(5):
+            play(5, steps, seed)
+    assert caught.group_contains(AssertionError)
+
+
+def test_spans() -> None:
+    spans = Spans()
+    for at, on in ((1.0, True), (2.0, True), (3.0, False), (4.0, False), (6.0, True)):
+        spans.mark(at, on=on)
+    assert [spans.within(*each) for each in ((0.0, 0.5), (2.0, 2.5), (3.5, 5.0), (5.0, 7.0))] == [False, True, False, True]
+    assert [spans.longest(*each) for each in ((0.0, 5.0), (2.0, 2.5), (-1.0, 0.5), (0.0, 20.0))] == [4.0, 1.5, 0.0, 19.0]
+
+
+@pytest.mark.parametrize("weights", [SHORT, LONG, AFTERWARDS])
+def test_every_pause_has_its_weight(weights: Sequence[int]) -> None:
+    assert len(weights) == len(PAUSES)
