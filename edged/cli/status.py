@@ -61,9 +61,10 @@ class Status(msgspec.Struct, frozen=True):
 
     @property
     def away(self) -> list[str]:
-        """Who ought to be heard and is not. A node of a large group is heard without a link to it."""
+        """Who ought to be heard and is not: a node of the own group by its pulses, one of another group by its link."""
         relay = [f"the relay {self.relay.url}"] if self.relay is not None and not self.relay.connected else []
-        return relay + [f"node {peer.node}" for peer in self.peers if peer.node not in self.members]
+        heard = {*self.members, *(peer.node for peer in self.peers if "/" in peer.node and peer.path)}
+        return relay + [f"node {peer.node}" for peer in self.peers if peer.node not in heard]
 
     @property
     def troubles(self) -> list[str]:

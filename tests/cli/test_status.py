@@ -86,6 +86,12 @@ def test_a_node_that_is_heard_without_a_link_is_not_away(edged: Any, daemon: Any
     assert ended.stdout.splitlines()[-1].split() == ["gw-b", "-"]
 
 
+def test_a_linked_node_of_another_group_is_not_away(edged: Any, daemon: Any, tmp_path: Path) -> None:
+    for path, code in (("relay-ws", 0), (None, 3)):
+        with daemon(200, {**ANSWER, "peers": [*ANSWER["peers"], {"node": "site-1/gw-x", "path": path}]}):
+            assert edged("status").returncode == code
+
+
 def test_a_node_without_relay_and_peers_is_not_degraded(edged: Any, daemon: Any, tmp_path: Path) -> None:
     with daemon(200, {**ANSWER, "relay": None, "peers": [], "pods": {}}):
         ended = edged("status")
