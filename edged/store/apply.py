@@ -1,13 +1,16 @@
 """What a write or a delta does to the registers: the decisions of the store, one transaction at a time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 import msgspec
 
-from edged.errors import AlreadyExistsError, ConflictError, NotFoundError
-from edged.model.objects import Object
+from edged.errors import AlreadyExistsError, ConflictError, NotFoundError, QuotaError
+from edged.model.objects import Key, Object
+from edged.store.opaque import Opaque, readable, uncovered
 from edged.store.origins import Origins
+from edged.store.quota import QUOTA, Quota, Usage, Used, Writer, writer_of
 from edged.store.rows import Placed
 from edged.store.table import Table
 from edged.store.view import At, Pair, later, seen
@@ -30,6 +33,9 @@ class Mark(NamedTuple):
     numbers: dict[str, int]
     changes: int
     steps: int
+    origins: Origins
+    opaque: dict[Place, bool]
+    usage: dict[Writer, Used]
 
 
 class Transaction:
@@ -39,9 +45,20 @@ class Transaction:
     touched. Nothing here commits. Call `end` after each request, and `hold` before the commit.
     """
 
-    def __init__(self, table: Table, draft: Draft, origins: Origins, rv: int, sign: Sign = unsigned) -> None:
+    def __init__(
+        self,
+        table: Table,
+        draft: Draft,
+        origins: Origins,
+        rv: int,
+        sign: Sign = unsigned,
+        opaque: AbstractSet[Place] = frozenset(),
+        usage: Mapping[Writer, Used] | None = None,
+        quota: Quota = QUOTA,
+    ) -> None:
         self.table, self.draft, self.origins, self.rv = table, draft, origins, rv
-        self._sign = sign
+        self._sign, self.opaque = sign, Opaque(opaque)
+        self.usage, self._quota = Usage(usage or {}), quota
         self.numbers: dict[str, int] = {}
         self._kept: dict[str, int] = {}  # what the table has of them
         self.changes: list[Change] = []
@@ -52,11 +69,13 @@ class Transaction:
 
     def mark(self) -> Mark:
         """Where a request begins."""
-        return Mark(self.rv, dict(self.numbers), len(self.changes), len(self.draft.steps))
+        so_far, beside = (len(self.changes), len(self.draft.steps)), (dict(self.opaque.changes), dict(self.usage.changes))
+        return Mark(self.rv, dict(self.numbers), *so_far, self.origins, *beside)
 
     def back_to(self, mark: Mark) -> None:
         """A request is refused: nothing of it happened."""
-        self.rv, self.numbers = mark.rv, mark.numbers
+        self.rv, self.numbers, self.origins = mark.rv, mark.numbers, mark.origins
+        self.opaque.changes, self.usage.changes = mark.opaque, mark.usage
         del self.changes[mark.changes :]
         self.draft.back_to(mark.steps)
         self.end()
@@ -79,17 +98,20 @@ class Transaction:
         return [self._write(write, clock) for write in writes]
 
     def merge(self, delta: Delta) -> None:
-        """Take the registers of another origin that beat what is here. ConflictError when the delta leaves a gap."""
+        """Take the registers of another origin that beat what is here. ConflictError when the delta leaves a gap.
+
+        Those of a copy are looked at even if their numbers are held: they may be others of these numbers.
+        """
         if VOLATILE in delta.origin and not self._starts(delta.origin):
             return
         held = self.held(delta.origin)
         if delta.since > held:
             raise ConflictError(f"a delta of {delta.origin} after {delta.since}, {held} is held here")
         for register in delta.registers:
-            if register.seq > held:
+            if register.seq > held or (delta.copy and VOLATILE not in delta.origin):
                 self._take(register)
         if delta.upto > held:
-            self._advance(delta.origin, delta.upto)
+            self.advance(delta.origin, delta.upto)
         self.tell()
 
     def held(self, origin: str) -> int:
@@ -110,8 +132,8 @@ class Transaction:
         self.draft.take(Hold(origin, 0))
         return True
 
-    def _advance(self, origin: str, upto: int) -> None:
-        """All of an origin up to a number is here; this store's own never uses those numbers again."""
+    def advance(self, origin: str, upto: int) -> None:
+        """All of an origin up to a number is here; of this store's own the next number is the next one."""
         self.numbers[origin] = upto
         if VOLATILE in origin:
             self.draft.take(Hold(origin, upto))
@@ -121,7 +143,8 @@ class Transaction:
         there = self.look(place)
         stands = there is None or register.beats(there.register)
         if VOLATILE in register.origin:
-            if stands and register.part == STATUS and self.draft.takes(register.origin, place, register.value):
+            kept = stands and register.part == STATUS and readable(register)
+            if kept and self.draft.takes(register.origin, place, register.value):
                 self._lay(register)
             else:  # it is not kept, but ends what its store said before
                 self.draft.take(Drop(place, register.origin))
@@ -144,9 +167,12 @@ class Transaction:
             raise ConflictError(
                 f"{key.resource} \"{key.name}\" is damaged on this node's disk: it waits for another node's copy"
             )
+        if before is None and body in self.opaque:
+            raise ConflictError(f'{key.resource} "{key.name}" is of a newer edged: this one cannot read it')
         if isinstance(write, Create):
             if before is not None:
                 raise AlreadyExistsError(f'{key.resource} "{key.name}" already exists')
+            self._afford(key)
             there = Object(key, self.rv, write.uid, write.body, write.status)
             self.own(body, write.uid, write.body, clock)
             if write.status is not None:
@@ -165,6 +191,15 @@ class Transaction:
                         self.own(_status(body), there.uid, None, clock)
         self.tell()
         return self._object(body[:4]) or there
+
+    def _afford(self, key: Key) -> None:
+        used, quota = self.usage.of(writer_of(self.origins.durable)), self._quota
+        if quota.reached(used):
+            raise QuotaError(
+                f'{key.resource} "{key.name}" is forbidden: exceeded quota: what one node may write, '
+                f"used: registers={used.registers},bytes={used.bytes}, "
+                f"limited: registers={quota.registers},bytes={quota.bytes}"
+            )
 
     def _put_status(self, write: PutStatus, there: Object, clock: int) -> None:
         place = (self.table.scope(write.key.resource), *write.key, STATUS)
@@ -187,7 +222,7 @@ class Transaction:
         """Write the next register of an own origin, with exactly this clock."""
         register = Register(*place[1:], uid, origin, self.held(origin) + 1, clock, value)
         register = msgspec.structs.replace(register, signature=self._sign(signed_bytes(register)))
-        self._advance(origin, register.seq)
+        self.advance(origin, register.seq)
         if VOLATILE in origin:
             self._lay(register)
         else:
@@ -211,7 +246,10 @@ class Transaction:
 
     def _put(self, place: Place, register: Register) -> None:
         self.rv += 1
+        before = self.look(place)
+        self.usage.replace(None if before is None else before.register, register)
         self.table.replace(register, self.rv)
+        self._cover(place, opaque=register.origin not in self.origins.all and not readable(register))
         if not self._doubted(place, register):
             self.table.damage.forget(place)
         self._changed(place, Placed(register, self.rv))
@@ -219,10 +257,16 @@ class Transaction:
 
     def remove(self, place: Place) -> None:
         """Take a durable register away."""
-        self.look(place)
+        before = self.look(place)
         self.rv += 1
+        self.usage.replace(None if before is None else before.register, None)
         self.table.remove(place)
+        self._cover(place, opaque=False)
         self._changed(place, None)
+
+    def _cover(self, place: Place, *, opaque: bool) -> None:
+        if self.opaque.cover(place, opaque=opaque):
+            self.table.cover(place, opaque=opaque)
 
     def tell(self) -> None:
         """Note as changes how the objects that were looked at differ from before."""
@@ -247,7 +291,7 @@ class Transaction:
         return pair
 
     def _object(self, at: At) -> Object | None:
-        body, status = self._pair(at)
+        body, status = uncovered(at, self._pair(at), self.opaque)
         return seen(body, later(status, self.draft.best((*at, STATUS))))
 
     def _see(self, before: Object | None, after: Object | None) -> None:

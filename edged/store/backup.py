@@ -16,11 +16,11 @@ import msgspec
 
 from edged.errors import InvalidError, NotFoundError, StorageError
 from edged.kit.files import PRIVATE_FILE, sync
-from edged.model.objects import check_stored
 from edged.model.times import format_time
 from edged.store import numbers
 from edged.store.faults import why
 from edged.store.keyfile import FixedKey, KeyFile, key_path
+from edged.store.opaque import readable
 from edged.store.replace import discard, finish, new_path, replace
 from edged.store.rows import COLUMNS, Row, from_row, place_of, to_row
 from edged.store.salvage import UNKNOWN_STARTS, starts
@@ -150,7 +150,7 @@ def _take_over(connection: apsw.Connection, key: bytes | None, keys: KeyFile, ra
         keys.keep(key)
     theirs = Vault(keys if key is None else FixedKey(key), random)
     ours = Vault(keys, random)
-    count = locked = 0
+    table, count, locked = Table(connection), 0, 0
     with connection:
         migrate(connection)
         for rowid, row in _all(connection):
@@ -161,7 +161,7 @@ def _take_over(connection: apsw.Connection, key: bytes | None, keys: KeyFile, ra
             except SealedError:
                 locked += 1
             else:
-                _check_value(register, value)
+                table.cover(register.place, opaque=not readable(msgspec.structs.replace(register, value=value)))
                 if value is not register.value and key not in (None, keys.find()):
                     register = msgspec.structs.replace(register, value=ours.seal(register.place, value))
                     _rewrite(connection, rowid, to_row(register, rv))
@@ -204,14 +204,6 @@ def _checked(row: Row) -> tuple[Register, int]:
     if not good:
         raise InvalidError(f"the backup has a register that is none: {register.resource[:NAME_MAX]}")
     return register, placed.rv
-
-
-def _check_value(register: Register, value: bytes | None) -> None:
-    if value is not None:
-        try:
-            check_stored(register.resource, value, status=register.part == STATUS)
-        except InvalidError as error:
-            raise InvalidError(f"the backup has {'/'.join(register.place)}, which cannot be read: {error}") from error
 
 
 def _starts(path: Path) -> int:

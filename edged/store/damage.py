@@ -14,7 +14,7 @@ class Damage:
     def __init__(self) -> None:
         self._clocks: dict[Place, int] = {}
         self.noticed = 0  # damaged registers met since the start, each once for as long as it is remembered
-        self._told = 0
+        self._changes = self._told = 0
 
     @property
     def places(self) -> frozenset[Place]:
@@ -26,6 +26,7 @@ class Damage:
         if place not in self._clocks and len(self._clocks) < MAX_DAMAGED:
             self._clocks[place] = clock
             self.noticed += 1
+            self._changes += 1
 
     def clock(self, place: Place) -> int | None:
         """How the clock of the damaged register in `place` reads; None when none is known there."""
@@ -33,9 +34,10 @@ class Damage:
 
     def forget(self, place: Place) -> None:
         """What stands in `place` is good again, or nothing does."""
-        self._clocks.pop(place, None)
+        if self._clocks.pop(place, None) is not None:
+            self._changes += 1
 
     def news(self) -> bool:
-        """Whether more was noticed since this was asked last."""
-        told, self._told = self._told, self.noticed
+        """Whether other places are damaged than when this was asked last."""
+        told, self._told = self._told, self._changes
         return told != self._told

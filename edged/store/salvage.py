@@ -17,6 +17,7 @@ import msgspec
 from edged.store import numbers, pages
 from edged.store.faults import DAMAGE
 from edged.store.numbers import SELF
+from edged.store.opaque import readable as legible
 from edged.store.origins import Origins
 from edged.store.rows import NAMES, RAW_COLUMNS, Row, from_raw, from_row
 from edged.store.table import Table
@@ -63,6 +64,7 @@ def salvage(damaged: Path, table: Table, vault: Vault, origins: Origins, sign: S
         else:
             others += there is None
         table.replace(register, rv)
+        table.cover(register.place, opaque=not legible(register))
     for origin, seq in numbers.items():
         table.hold(origin, seq)
     return Salvaged(own, others, lost)

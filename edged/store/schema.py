@@ -20,9 +20,15 @@ MIGRATIONS = (
     CREATE TABLE held (origin TEXT PRIMARY KEY, seq INTEGER NOT NULL, checksum INTEGER NOT NULL) WITHOUT ROWID;
     CREATE TABLE floors (origin TEXT PRIMARY KEY, seq INTEGER NOT NULL, checksum INTEGER NOT NULL) WITHOUT ROWID;
     CREATE TABLE certificates (id BLOB PRIMARY KEY, der BLOB NOT NULL) WITHOUT ROWID;
-    CREATE TABLE copying (scope TEXT PRIMARY KEY) WITHOUT ROWID; -- a row while a fresh copy of a scope is not complete
+    CREATE TABLE copying (scope TEXT PRIMARY KEY) WITHOUT ROWID;
     CREATE TABLE self (id TEXT NOT NULL, starts INTEGER NOT NULL, checksum INTEGER NOT NULL);
     """,
+    """
+    CREATE TABLE opaque ( -- places of registers that this version cannot read
+        scope TEXT, resource TEXT, namespace TEXT, name TEXT, part TEXT, PRIMARY KEY (scope, resource, namespace, name, part)
+    ) WITHOUT ROWID;
+    """,
+    "DROP TABLE copying;",
 )
 
 

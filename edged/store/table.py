@@ -8,15 +8,18 @@ from typing import Any, cast
 import apsw
 import msgspec
 
-from edged.store import numbers
+from edged.store import digest, numbers
 from edged.store.damage import Damage
 from edged.store.numbers import FLOORS, HELD, SELF
+from edged.store.opaque import readable
 from edged.store.origins import scope_in
+from edged.store.quota import NOTHING, OVERHEAD, Used, Writer, writer_of
 from edged.store.rows import COLUMNS, RAW_COLUMNS, Placed, Row, clock_of, from_raw, from_row, place_of, to_row
 from edged.store.vault import SealedError, Vault
 from edged.store.view import At, Pair
 from edged.wire.sync import BODY, MAX_DELTA, MAX_DELTA_BYTES, STATUS, Delta, Place, Register
 
+_AT_PLACE = "WHERE scope = ? AND resource = ? AND namespace = ? AND name = ? AND part = ?"
 _PAIR = " FROM registers WHERE scope = ? AND resource = ? AND namespace = ? AND name = ?"
 _PLACE = _PAIR + " AND part = ?"
 _LIST = " FROM registers WHERE scope = ? AND resource = ? ORDER BY namespace, name, part"
@@ -30,6 +33,7 @@ _INDEXED = """
     AND EXISTS (SELECT 1 FROM registers INDEXED BY registers_by_origin WHERE origin = ? AND seq = ?)
 """
 _SPAN = " FROM registers WHERE rowid BETWEEN ? AND ?"
+_OUTLINES = f"SELECT rowid, {digest.COLUMNS} FROM registers WHERE rowid > ? ORDER BY rowid LIMIT ?"  # noqa: S608  constants
 _REPLACE = """
     INSERT INTO registers (
         scope, resource, namespace, name, part, uid, origin, seq, clock, value, signature, rv, checksum
@@ -38,8 +42,10 @@ _REPLACE = """
         seq = excluded.seq, clock = excluded.clock, value = excluded.value, signature = excluded.signature, rv = excluded.rv,
         checksum = excluded.checksum
 """
-_REMOVE = "DELETE FROM registers WHERE scope = ? AND resource = ? AND namespace = ? AND name = ? AND part = ?"
+_REMOVE = f"DELETE FROM registers {_AT_PLACE}"  # noqa: S608  constants
+_UNCOVER = f"DELETE FROM opaque {_AT_PLACE}"  # noqa: S608  constants
 # Of the rows with the greatest numbers those that are sound: a damaged number must not carry the node away.
+_USAGE = "SELECT CAST(origin AS BLOB), count(*), sum(ifnull(length(value), 0)) FROM registers GROUP BY origin"
 _TOP_RV = " FROM registers WHERE rowid IN (SELECT rowid FROM registers ORDER BY rv DESC LIMIT 64)"
 _TOP_CLOCK = " FROM registers WHERE rowid IN (SELECT rowid FROM registers ORDER BY clock DESC LIMIT 64)"
 
@@ -150,6 +156,14 @@ class Table:
         indexed = [self._indexed(placed.register) for placed in self._sound(_SPAN, numbers[0], numbers[-1])]
         return numbers[-1], all(indexed)
 
+    def outlines(self, after: int, count: int) -> list[tuple[Any, ...]]:
+        """Of `count` rows after row `after`: the row's number, and what a digest is of."""
+        try:
+            return self._connection.execute(_OUTLINES, (after, count)).fetchall()
+        except UnicodeDecodeError:  # a damaged text: it is noted by looking at it
+            self.scrub(after, count)
+            return []
+
     def _indexed(self, register: Register) -> bool:
         bindings = (*register.place, register.origin, register.seq)
         return bool(self._connection.execute(_INDEXED, bindings).fetchall()[0][0])
@@ -157,6 +171,38 @@ class Table:
     def reindex(self) -> None:
         """Make the indexes anew from the rows."""
         self._do("REINDEX registers")
+
+    def usage(self) -> dict[Writer, Used]:
+        """What each node has written of what stands."""
+        found: dict[Writer, Used] = {}
+        rows: list[tuple[Any, ...]] = self._connection.execute(_USAGE).fetchall()
+        for origin, count, size in rows:
+            writer = writer_of(origin.decode(errors="replace"))
+            before = found.get(writer, NOTHING)
+            found[writer] = Used(before.registers + count, before.bytes + size + OVERHEAD * count)
+        return found
+
+    # Registers that cannot be read
+
+    def opaque(self) -> set[Place]:
+        """Where registers stand that this version cannot read."""
+        rows = self._connection.execute("SELECT * FROM opaque").fetchall()
+        return {cast("Place", row) for row in rows}
+
+    def cover(self, place: Place, *, opaque: bool) -> None:
+        """The register in a place cannot be read, or can."""
+        if opaque:
+            self._do("INSERT OR IGNORE INTO opaque VALUES (?, ?, ?, ?, ?)", *place)
+        else:
+            self._do(_UNCOVER, *place)
+
+    def look_again(self) -> None:
+        """A newer version may read what an older one could not."""
+        with self._connection:
+            for place in self.opaque():
+                there = self.register(place)
+                if there is None or readable(there.register):
+                    self.cover(place, opaque=False)
 
     # Numbers
 
@@ -181,16 +227,6 @@ class Table:
         if seq > numbers.one(self._connection, FLOORS, origin):
             numbers.put(self._connection, FLOORS, origin, seq)
 
-    def copying(self) -> frozenset[str]:
-        """The scopes of which a fresh copy is under way."""
-        return frozenset(str(scope) for (scope,) in self._connection.execute("SELECT scope FROM copying").fetchall())
-
-    def copy(self, scopes: Iterable[str], *, begins: bool) -> None:
-        """A fresh copy of scopes begins, or is complete."""
-        statement = "INSERT OR IGNORE INTO copying VALUES (?)" if begins else "DELETE FROM copying WHERE scope = ?"
-        for scope in scopes:
-            self._do(statement, scope)
-
     def delta(self, origin: str, since: int, limit: int | None = None) -> Delta:
         """The registers of `origin` after `since`, as many as one delta takes, and the number up to which they reach.
 
@@ -208,6 +244,8 @@ class Table:
                     size += len(placed.register.value or b"")
                 full = registers and (len(registers) == MAX_DELTA or size > MAX_DELTA_BYTES)
                 if placed is None or full or (limit is not None and placed.register.clock > limit):
+                    while placed is not None and registers and registers[-1].seq == placed.register.seq:
+                        registers.pop()  # a number that was used twice is sent whole
                     upto = registers[-1].seq if registers else since
                     break
                 registers.append(placed.register)
@@ -229,6 +267,7 @@ class Table:
         if id_.partition(":")[0] != new.partition(":")[0]:
             id_, starts = new, 0
         self.name(id_, starts + 1)
+        self.look_again()
         return id_, starts + 1
 
     def name(self, id_: str, starts: int) -> None:

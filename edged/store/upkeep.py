@@ -9,7 +9,8 @@ from collections.abc import Set as AbstractSet
 from edged.store.apply import Transaction
 from edged.store.rows import Placed
 from edged.store.view import later
-from edged.wire.sync import BODY, VOLATILE, Place, Register
+from edged.store.volatile import Drop, Hold
+from edged.wire.sync import BODY, VOLATILE, Place, Register, durable
 
 UPKEEP_BATCH = 256  # registers in one transaction: other writers wait some 20 ms for it at most
 
@@ -55,6 +56,7 @@ def forget(transaction: Transaction, before_clock: int) -> int:
     gone = transaction.table.tombstones(before_clock, UPKEEP_BATCH)
     for register in gone:
         transaction.table.remove(register.place)
+        transaction.usage.replace(register, None)
         transaction.table.raise_floor(register.origin, register.seq)
     transaction.end()
     return len(gone)
@@ -73,11 +75,12 @@ def sweep(transaction: Transaction, origin: str, since: int, upto: int, standing
     return came
 
 
-def swept(transaction: Transaction, floors: Mapping[str, int], scopes: Iterable[str]) -> None:
-    """A fresh copy of scopes is complete: tombstones up to these numbers may be missing here, too."""
-    for origin, seq in floors.items():
-        transaction.table.raise_floor(origin, seq)
-    transaction.table.copy(scopes, begins=False)
+def swept(transaction: Transaction, held: Mapping[str, int], floors: Mapping[str, int]) -> None:
+    """A fresh copy is complete up to `held`: all of that is here, but for tombstones up to `floors`, which it did not have."""
+    for origin, upto in held.items():
+        if upto > transaction.held(origin):
+            transaction.advance(origin, upto)
+        transaction.table.raise_floor(origin, min(upto, floors.get(origin, 0)))
 
 
 def restamp(transaction: Transaction, origin: str, limit: int, clock: int) -> int:
@@ -88,5 +91,51 @@ def restamp(transaction: Transaction, origin: str, limit: int, clock: int) -> in
         found = transaction.table.beyond(origin, limit, UPKEEP_BATCH)
     for register in found:
         transaction.write_at(origin, register.place, register.uid, register.value, clock)
+    transaction.tell()
+    return len(found)
+
+
+def rename(transaction: Transaction, forgotten: str, id_: str, opened: Mapping[str, int]) -> bool:
+    """Go on under another id, unless `forgotten` is no origin of the present one; what is volatile becomes durable.
+
+    Of the former origins all is held that was when the store was `opened`, and no more.
+    """
+    before = transaction.origins
+    if durable(forgotten) not in (before.durable, before.fleet):
+        return False
+    transaction.origins = before._replace(id=id_)
+    transaction.table.name(id_, before.start)
+    for origin, number in opened.items():
+        transaction.held(origin)
+        transaction.advance(origin, number)
+    _settle(transaction, before.volatile)
+    transaction.draft.take(Hold(transaction.origins.volatile, 0))
+    return True
+
+
+def leap(transaction: Transaction, origin: str, upto: int) -> None:
+    """Use no number of an own origin up to `upto`."""
+    if upto > transaction.held(origin):
+        if VOLATILE in origin:
+            _settle(transaction, origin)
+        transaction.advance(origin, upto)
+
+
+def _settle(transaction: Transaction, origin: str) -> None:
+    """What is volatile under an own origin becomes durable."""
+    fleeting = transaction.draft.own()
+    checkpoint(transaction, fleeting, 0)
+    for placed in fleeting:
+        transaction.draft.take(Drop(placed.register.place, origin))
+    transaction.tell()
+
+
+def rewrite(transaction: Transaction, origin: str, since: int, upto: int) -> int:
+    """Write some registers of an origin with numbers in (since, upto] again, with the next numbers; how many."""
+    found = [place for seq, place in transaction.table.after(origin, since, UPKEEP_BATCH) if seq <= upto]
+    for place in found:
+        there = transaction.look(place)
+        if there is not None:
+            transaction.own(place, there.register.uid, there.register.value, there.register.clock)
     transaction.tell()
     return len(found)

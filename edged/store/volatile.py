@@ -5,6 +5,7 @@ other stores', so that it does not matter in which order they come, or when a st
 A durable register in the same place ends those that it beats.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -57,7 +58,7 @@ _UNKNOWN = Run("", 0)
 _Shelf = dict[str, Placed]  # by the durable origin of the store
 
 
-class _Shelves:
+class _Shelves(ABC):
     """What the registers and a transaction's draft of them have in common: how a step changes them."""
 
     def __init__(self) -> None:
@@ -79,12 +80,13 @@ class _Shelves:
         """The latest known start of the store that has this origin."""
         return self._runs.get(durable(origin), _UNKNOWN)
 
+    @abstractmethod
     def places(self, origin: str) -> list[Place]:
         """Where the store that has this origin has registers."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _set(self, place: Place, store: str, placed: Placed | None) -> None:
-        raise NotImplementedError
+        """Put a store's register in a place, or none."""
 
     def take(self, step: Step) -> None:
         """Do one step."""
@@ -116,6 +118,10 @@ class Volatile(_Shelves):
         self._total = 0
         # The first number of a later start is the start itself: others hear of it even if nothing else is written.
         self._runs[self._own] = Run(own, 1 if start_of(own) > 1 else 0)
+
+    def own_is(self, own: str) -> None:
+        """This node's own store goes on under another name."""
+        self._own = durable(own)
 
     def held(self) -> dict[str, int]:
         """The version vector of these origins."""

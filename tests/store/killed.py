@@ -26,7 +26,7 @@ SIZES = (1, 300, 5000)  # bytes after the number of a write
 
 def halves(task: int) -> tuple[Key, Key]:
     """The two objects that a task changes, always in one transaction."""
-    return Key("pods", "default", f"{task}-left"), Key("pods", "default", f"{task}-right")
+    return Key("widgets", "default", f"{task}-left"), Key("widgets", "default", f"{task}-right")
 
 
 def number(store: Store, key: Key) -> int:

@@ -177,7 +177,7 @@ async def _session(path: Path, random: Random, witness: Witness) -> None:
 
 async def _write(store: Store, task: int, random: Random, witness: Witness) -> None:
     """Some writes of one who asks; when they are acknowledged they must be what the file holds."""
-    keys = [Key("pods", "default", f"pod-{task}-{number}") for number in range(3)]
+    keys = [Key("widgets", "default", f"pod-{task}-{number}") for number in range(3)]
     for _ in range(random.randint(1, 3)):
         chosen = random.sample(keys, random.randint(1, 3))
         writes = [_choose(store, key, random) for key in chosen]
@@ -186,7 +186,7 @@ async def _write(store: Store, task: int, random: Random, witness: Witness) -> N
                 case 0:
                     await _merge(store, task, random)
                 case 1:
-                    await store.write(*writes, Put(Key("pods", "default", "nobody"), b"{}"))
+                    await store.write(*writes, Put(Key("widgets", "default", "nobody"), b"{}"))
                 case _:
                     await store.write(*writes)
         except NotFoundError:
@@ -216,7 +216,7 @@ async def _merge(store: Store, task: int, random: Random) -> None:
     held = store.held().get(origin, 0)
     registers = [
         Register(
-            "pods", "default", f"foreign-{task}-{number}", BODY, "u", origin, held + number, store.latest_clock + held, value
+            "widgets", "default", f"foreign-{task}-{number}", BODY, "u", origin, held + number, store.latest_clock + held, value
         )
         for number, value in ((1, random.randbytes(random.choice(SIZES))), (2, None))
     ]
@@ -270,7 +270,7 @@ async def reopened(directory: Path, files: dict[str, bytes], allowed: list[str],
         async with opened(directory / FILE) as store:
             problem = _compared(directory / FILE, allowed)
             if problem is None and random.random() < WRITES_AFTER:
-                await store.write(Create(Key("pods", "default", "after"), "u", b"{}"))
+                await store.write(Create(Key("widgets", "default", "after"), "u", b"{}"))
     except (StorageError, apsw.Error, BaseExceptionGroup) as error:
         return f"it does not work: {error!r}"
     return problem or _aside(directory, files)

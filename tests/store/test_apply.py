@@ -17,7 +17,7 @@ from edged.store.volatile import Draft, Volatile
 from edged.store.writes import Change, Create, Delete, Put, PutStatus
 from edged.wire.sync import BODY, STATUS, VOLATILE, Delta, Register, signed_bytes, start_of
 
-KEYS = [Key("pods", "default", name) for name in ("a", "b")]
+KEYS = [Key("widgets", "default", name) for name in ("a", "b")]
 
 
 class Node:

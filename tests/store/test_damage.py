@@ -12,6 +12,7 @@ def test_a_place_is_noted_once_until_it_is_good_again() -> None:
     assert [damage.news(), damage.news()] == [True, False]
     damage.forget(PLACE)
     damage.forget(PLACE)
+    assert [damage.news(), damage.news()] == [True, False]
     assert (damage.places, damage.noticed) == (frozenset(), 1)
     damage.note(PLACE, 9)
     assert (damage.clock(PLACE), damage.noticed) == (9, 2)

@@ -100,7 +100,7 @@ class Pairs:
 
 
 def halves(task: int) -> tuple[Key, Key]:
-    return Key("pods", "default", f"{task}-left"), Key("pods", "default", f"{task}-right")
+    return Key("widgets", "default", f"{task}-left"), Key("widgets", "default", f"{task}-right")
 
 
 def read(store: Store, key: Key) -> int:

@@ -18,7 +18,7 @@ from edged.model.objects import Key
 from edged.store.store import Store, open_store
 from edged.store.writes import Create, Put, PutStatus
 
-POD = Key("pods", "default", "web-0")
+POD = Key("widgets", "default", "web-0")
 SIZE = "2m"  # of the file system: room for the store, and little more
 
 
@@ -113,7 +113,7 @@ async def test_many_writers_on_a_full_disk_are_all_told(small: Path) -> None:
         assert len(told) == 100
         ballast.unlink()
         await write(101)
-        assert len(store.list("pods")) == 2
+        assert len(store.list("widgets")) == 2
 
 
 @pytest.mark.root

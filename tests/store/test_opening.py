@@ -25,7 +25,7 @@ def rescue(damaged: Path, fresh: apsw.Connection) -> str:
 
 
 def register(name: str) -> Register:
-    return Register("pods", "default", name, BODY, "u", "site/gw-a:1", 1, 1, b"{}" * 500)
+    return Register("widgets", "default", name, BODY, "u", "site/gw-a:1", 1, 1, b"{}" * 500)
 
 
 class Site:
@@ -40,7 +40,7 @@ class Site:
     def names(self) -> list[str]:
         writer, reader = self.open()
         with closing(writer), closing(reader):
-            return [at[3] for at, _ in Table(reader, "site").pairs("pods", None)]
+            return [at[3] for at, _ in Table(reader, "site").pairs("widgets", None)]
 
     def fill(self, count: int = 50) -> None:
         writer, reader = self.open()

@@ -20,7 +20,7 @@ from tests.store.tap import tapped
 SEEDS = range(10)
 OFFSETS = 60  # a seed, for each way in which the store may have ended: 1,200 in all
 WRITES = 250
-KEYS = [Key("pods", "default", f"pod-{number}") for number in range(40)]
+KEYS = [Key("widgets", "default", f"pod-{number}") for number in range(40)]
 SIZES = (2, 40, 300, 3000, 9000)
 SECTOR = 512
 
@@ -105,17 +105,17 @@ async def look(directory: Path, written: Written) -> None:
     try:
         async with opened(directory / FILE) as store:
             compare(store, written)
-            await store.write(Create(Key("pods", "default", "after"), "u", b"after"))
+            await store.write(Create(Key("widgets", "default", "after"), "u", b"after"))
             return
     except* StorageError:
         pass
     async with opened(directory / FILE) as store:
         compare(store, written)
-        await store.write(Create(Key("pods", "default", "after"), "u", b"after"))
+        await store.write(Create(Key("widgets", "default", "after"), "u", b"after"))
 
 
 def compare(store: Store, written: Written) -> None:
-    for obj in [*store.list("pods"), *filter(None, map(store.get, KEYS))]:
+    for obj in [*store.list("widgets"), *filter(None, map(store.get, KEYS))]:
         assert (obj.key, BODY, obj.uid, obj.body) in written
         assert obj.status is None or (obj.key, STATUS, obj.uid, obj.status) in written
     for origin, upto in store.held().items():

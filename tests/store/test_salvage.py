@@ -27,7 +27,7 @@ def sign(data: bytes) -> bytes:
     return b"signed " + data[:8]
 
 
-def register(number: int, origin: str = OLD, resource: str = "pods") -> Register:
+def register(number: int, origin: str = OLD, resource: str = "widgets") -> Register:
     value = None if number % 50 == 0 else b'{"number":%d,"pad":"%s"}' % (number, b"x" * (number * 37 % 3000))
     return Register(resource, "default", f"{resource}-{number}", BODY, f"u{number}", origin, number, number + 1, value, b"old")
 
@@ -122,7 +122,7 @@ def test_any_damage_ends_in_fewer_registers_and_nothing_else(random: Random, how
         data[at : at + size] = bytes(size) if how == "zeros" else random.randbytes(size)
     path.write_bytes(data)
     done, table = taken(path)
-    for pair in table.pairs("pods", None):
+    for pair in table.pairs("widgets", None):
         for placed in filter(None, pair[1]):
             assert placed.register.value == register(int(placed.register.name.partition("-")[2])).value
     assert done.own + done.others <= COUNT + 1

@@ -19,34 +19,22 @@ from edged.kit.executor import Inline, Worker
 from edged.kit.log import Log
 from edged.model.objects import Key
 from edged.store import volatile
-from edged.store.store import MAX_GROUP, Store, open_store
+from edged.store.store import Store, open_store
 from edged.store.writes import Create, Delete, Put, PutStatus
 from edged.wire.sync import BODY, STATUS, Delta, Register
 
-POD = Key("pods", "default", "web-0")
-
-
-async def test_create_get_list(store: Store) -> None:
-    assert store.get(POD) is None
-    [made] = await store.write(Create(POD, "u1", b'{"a":1}', b'{"phase":"Pending"}'))
-    assert store.get(POD) == made
-    assert (made.uid, made.body, made.status, made.rv) == ("u1", b'{"a":1}', b'{"phase":"Pending"}', store.revision)
-    other = Key("pods", "prod", "api-0")
-    await store.write(Create(other, "u2", b"{}"))
-    assert [obj.key for obj in store.list("pods")] == [POD, other]
-    assert [obj.key for obj in store.list("pods", "prod")] == [other]
-    assert store.list("services") == []
+POD = Key("widgets", "default", "web-0")
 
 
 async def test_create_twice(store: Store) -> None:
     await store.write(Create(POD, "u1", b"{}"))
-    with pytest.raises(AlreadyExistsError, match='pods "web-0" already exists'):
+    with pytest.raises(AlreadyExistsError, match='widgets "web-0" already exists'):
         await store.write(Create(POD, "u2", b"{}"))
     assert store.get(POD).uid == "u1"
 
 
 async def test_put_checks_the_version(store: Store) -> None:
-    with pytest.raises(NotFoundError, match='pods "web-0" not found'):
+    with pytest.raises(NotFoundError, match='widgets "web-0" not found'):
         await store.write(Put(POD, b"{}"))
     [made] = await store.write(Create(POD, "u1", b"1"))
     [changed] = await store.write(Put(POD, b"2", rv=made.rv))
@@ -73,37 +61,6 @@ async def test_a_write_that_changes_nothing_is_not_written(store: Store) -> None
     before, held = store.revision, store.held()
     await store.write(Put(POD, b"1"), PutStatus(POD, b"s"))
     assert (store.revision, store.held()) == (before, held)
-
-
-async def test_a_transaction_is_whole_or_nothing(store: Store) -> None:
-    other = POD._replace(name="web-1")
-    with pytest.raises(NotFoundError):
-        await store.write(Create(POD, "u1", b"1"), Put(other, b"2"))
-    assert store.get(POD) is None
-    assert store.changes(0) == []
-    await store.write(Create(POD, "u1", b"1"), Create(other, "u2", b"2"))
-    assert [change.object.key for change in store.changes(0)] == [POD, other]
-
-
-async def test_one_refusal_does_not_touch_its_group(store: Store) -> None:
-    results: dict[int, str] = {}
-
-    async def one(number: int) -> None:
-        key = POD._replace(name=f"web-{number % 50}")
-        try:
-            await store.write(Create(key, f"u{number}", b"{}"))
-            results[number] = "made"
-        except AlreadyExistsError:
-            results[number] = "refused"
-
-    async with trio.open_nursery() as nursery:
-        for number in range(3 * MAX_GROUP):
-            nursery.start_soon(one, number)
-    assert sorted(results.values()).count("made") == 50
-    assert len(store.list("pods")) == 50
-    numbers = [change.rv for change in store.changes(0)]
-    assert numbers == sorted(set(numbers))
-    assert len(numbers) == 50
 
 
 async def test_changes_and_their_types(store: Store) -> None:
@@ -207,7 +164,7 @@ async def test_a_volatile_status_is_seen_watched_and_replicated_and_costs_no_fla
     [made] = await store.write(Create(POD, "u1", b"1", b"first"))
     before, written = store.held(), store._disk.writer.total_changes()
     [seen] = await store.write(PutStatus(POD, b"second", rv=made.rv, volatile=True))
-    assert seen == store.get(POD) == store.list("pods")[0]
+    assert seen == store.get(POD) == store.list("widgets")[0]
     assert (seen.status, seen.rv) == (b"second", store.revision)
     assert [change.object.status for change in store.changes(made.rv)] == [b"second"]
     [fleeting] = store.held().keys() - before.keys()
@@ -240,7 +197,7 @@ async def test_too_many_volatile_statuses_are_durable(store: Store, monkeypatch:
     await store.write(*(Create(key, "u1", b"1") for key in keys))
     for key in keys:
         await store.write(PutStatus(key, b"s", volatile=True))
-    assert [obj.status for obj in store.list("pods")] == [b"s"] * 4
+    assert [obj.status for obj in store.list("widgets")] == [b"s"] * 4
     assert store.held()[store.origin] == 4 + 2
 
 
@@ -262,47 +219,6 @@ async def test_what_is_volatile_is_lost_with_the_process_and_others_hear_of_it(t
             for origin in again.held():
                 await other.merge(again.delta(origin, 0))
             assert other.get(POD).status == b"durable"
-
-
-async def test_other_scopes_are_held_and_not_seen(tmp_path: Path, clock: Iterator[int]) -> None:
-    model = Key("devicemodels.devices.kubeedge.io", "default", "sensor")
-    path = tmp_path / "store.db"
-    async with open_store(path, origin="gw-a", group="site-1", stamp=lambda: next(clock), executor=Worker()) as store:
-        await store.write(Create(POD, "u1", b"1"), Create(model, "u2", b"2"))
-        fleet = f"*/{store.origin}"
-        assert store.held() == {store.origin: 1, fleet: 1}
-        revision = store.revision
-        theirs = [Register(*POD, BODY, "u9", "site-2/gw-z:1", 1, 99, b"theirs")]
-        await store.merge(Delta("site-2/gw-z:1", 0, 1, theirs))
-        assert store.revision == revision + 1  # who passes it on is woken
-        assert store.changes(revision) == []
-        assert store.get(POD).body == b"1"
-        assert store.delta("site-2/gw-z:1", 0).registers == theirs
-        there = store.get(POD, "site-2")
-        assert (there.uid, there.body, there.key) == ("u9", b"theirs", POD)
-        assert store.list("pods", group="site-2") == store.list("pods", "default", "site-2") == [there]
-        assert store.list("pods", group="site-3") == []
-        assert store.get(model, "site-2") == store.get(model)
-        await store.merge(Delta("*/site-2/gw-z:1", 0, 1, [Register(*model, BODY, "u2", "*/site-2/gw-z:1", 1, 99, b"3")]))
-        assert store.get(model).body == b"3"
-
-
-async def test_delta_is_what_the_other_lacks(store: Store) -> None:
-    for number in range(600):
-        await store.write(Create(POD._replace(name=f"web-{number}"), "u", b"{}"))
-    await store.write(Delete(POD._replace(name="web-0")))
-    got: dict[str, bytes | None] = {}
-    since, rounds = 0, 0
-    while since < store.held()[store.origin]:
-        delta = store.delta(store.origin, since)
-        assert delta.since == since
-        assert [register.seq for register in delta.registers] == sorted(register.seq for register in delta.registers)
-        got |= {register.name: register.value for register in delta.registers}
-        since, rounds = delta.upto, rounds + 1
-    assert rounds == 3
-    assert len(got) == 600
-    assert got["web-0"] is None
-    assert store.delta("nobody", 0) == Delta("nobody", 0, 0, [])
 
 
 async def test_flash_that_forgets_under_a_running_store(store: Store, tmp_path: Path) -> None:
@@ -333,7 +249,7 @@ KILLED = textwrap.dedent(
         async with open_store(sys.argv[1], origin="gw-a", stamp=lambda: next(clock), executor=Worker()) as store:
             async def writer(task):
                 for number in itertools.count():
-                    await store.write(Create(Key("pods", "default", f"{task}-{number}"), "u", b"{}"))
+                    await store.write(Create(Key("widgets", "default", f"{task}-{number}"), "u", b"{}"))
                     print(f"{task}-{number}", flush=True)
             async with trio.open_nursery() as nursery:
                 for task in range(4):
@@ -352,35 +268,9 @@ async def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
         acknowledged |= {line.strip() for line in child.stdout if line.endswith("\n")}
     clock = count(1)
     async with open_store(path, origin="gw-a", stamp=lambda: next(clock), executor=Worker()) as store:
-        there = {obj.key.name for obj in store.list("pods")}
+        there = {obj.key.name for obj in store.list("widgets")}
     assert len(acknowledged) >= 200
     assert acknowledged <= there
-
-
-async def test_who_gives_up_before_its_turn_writes_nothing(tmp_path: Path) -> None:
-    gate = trio.Event()
-
-    class Slow(Worker):
-        async def run(self, function: Any) -> Any:
-            if commits:
-                await gate.wait()
-            return await super().run(function)
-
-    commits: list[None] = []
-    numbers = count(1)
-    async with open_store(tmp_path / "s.db", origin="gw-a", stamp=lambda: next(numbers), executor=Slow()) as store:
-        commits.append(None)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(store.write, Create(POD, "u1", b"{}"))
-            await trio.testing.wait_all_tasks_blocked()
-            async with trio.open_nursery() as impatient:
-                for number in range(1, 5):
-                    impatient.start_soon(store.write, Create(POD._replace(name=f"web-{number}"), f"u{number}", b"{}"))
-                await trio.testing.wait_all_tasks_blocked()
-                impatient.cancel_scope.cancel()
-            gate.set()
-        await store.write(Create(POD._replace(name="after"), "after", b"{}"))
-        assert [obj.key.name for obj in store.list("pods")] == ["after", "web-0"]
 
 
 async def test_a_file_that_is_damaged_is_begun_again_with_what_can_be_read(tmp_path: Path, clock: Iterator[int]) -> None:
@@ -399,9 +289,9 @@ async def test_a_file_that_is_damaged_is_begun_again_with_what_can_be_read(tmp_p
     path.write_bytes(noise)
     path.with_name("store.db-wal").write_bytes(b"an unclean end")
     async with opened() as store:
-        assert 280 < len(store.list("pods")) < 300
+        assert 280 < len(store.list("widgets")) < 300
         assert store.origin != origin
-        assert store.held()[store.origin] == len(store.list("pods"))
+        assert store.held()[store.origin] == len(store.list("widgets"))
         assert store.revision > revision
         await store.write(Create(POD._replace(name="new"), "u", b"{}"))
     assert said.getvalue().count('"error"') == 2
@@ -424,10 +314,10 @@ async def test_damage_that_is_met_at_run_time_ends_the_store_and_the_next_start_
             with path.open("r+b") as file:
                 file.write(noise)
             with pytest.raises(StorageError, match="cannot be read: the file is damaged"):
-                store.list("pods")
+                store.list("widgets")
             await trio.sleep_forever()
     async with opened() as store:
-        assert 0 < len(store.list("pods")) < 300
+        assert 0 < len(store.list("widgets")) < 300
     assert [each.name for each in tmp_path.glob("store.db.damaged-*Z")] != []  # noqa: ASYNC240
 
 

@@ -11,7 +11,7 @@ from edged.store.volatile import MAX_BYTES, MAX_OWN, MAX_OWN_BYTES, OVERHEAD, Be
 from edged.wire.sync import MAX_DELTA, MAX_DELTA_BYTES, STATUS, Delta, Place, Register
 
 OWN, THEIRS = "site-1/gw-a:1~1", "site-1/gw-b:1~1"
-POD = Key("pods", "default", "web-0")
+POD = Key("widgets", "default", "web-0")
 PLACE: Place = ("site-1", *POD, STATUS)
 
 
@@ -101,13 +101,13 @@ def test_a_later_start_is_heard_of_before_it_writes_anything() -> None:
 @pytest.mark.parametrize("value", [b"s", bytes(MAX_OWN_BYTES // 8)])
 def test_there_is_a_limit_to_ones_own(value: bytes) -> None:
     volatile, numbers = Volatile(OWN), count(1)
-    while Draft(volatile).takes(OWN, ("site-1", "pods", "", str(seq := next(numbers)), STATUS), value):
+    while Draft(volatile).takes(OWN, ("site-1", "widgets", "", str(seq := next(numbers)), STATUS), value):
         volatile.apply(lay(register(seq, name=str(seq), namespace="", value=value)))
     assert len(volatile.own()) == min(MAX_OWN, MAX_OWN_BYTES // (len(value) + OVERHEAD))
     if len(volatile.own()) == MAX_OWN:
-        assert Draft(volatile).takes(OWN, ("site-1", "pods", "", "1", STATUS), value)
+        assert Draft(volatile).takes(OWN, ("site-1", "widgets", "", "1", STATUS), value)
     volatile.apply([beat(register(1, "site-1/gw-c:1", name="1", namespace="", clock=9999))])
-    assert Draft(volatile).takes(OWN, ("site-1", "pods", "", "new", STATUS), value)
+    assert Draft(volatile).takes(OWN, ("site-1", "widgets", "", "new", STATUS), value)
 
 
 def test_there_is_a_limit_to_all() -> None:
