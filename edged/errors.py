@@ -54,3 +54,7 @@ class ProtocolError(EdgedError):
 
 class StorageError(EdgedError):
     """The disk refuses to take writes. Reads go on; nothing that was acknowledged is lost."""
+
+
+class QuotaError(StorageError):
+    """This node has written as many objects as one node may: others would not take more. Remove some first."""

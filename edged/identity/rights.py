@@ -76,7 +76,10 @@ def _bound(node: str, body: Register | None) -> str | None:
 
 
 def _field(body: bytes, *path: str) -> Any:
-    value: Any = json.loads(body)  # it was checked to be JSON of its kind
+    try:
+        value: Any = json.loads(body)
+    except (ValueError, RecursionError):
+        return None  # a newer node may write what cannot be read here
     for name in path:
         value = value.get(name) if isinstance(value, dict) else None
     return value

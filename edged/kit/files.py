@@ -56,3 +56,9 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def size_of(directory: Path) -> int:
+    """Bytes of the file system that a directory is on. OSError."""
+    found = os.statvfs(directory)
+    return found.f_frsize * found.f_blocks

@@ -3,7 +3,7 @@
 A link is a QUIC connection. The server's certificate is proved by TLS; on the client's first stream, of frames,
 
     client: Hello           server: Nonce      client: Proof             server: Accepted
-    both: Candidates whenever their addresses or wishes change, Credit as their readers read
+    both: Candidates whenever their addresses or wishes change, Credit as their readers read, Call to be pinged directly
 
 Whoever refuses closes the connection and puts the reason into the close. No other stream is opened before Accepted.
 
@@ -11,7 +11,8 @@ QUIC opens its windows as bytes arrive, not as they are read, so each stream has
 STREAM_WINDOW bytes of a stream on the way or unread, and Credit lets it go on. One slow reader stalls its stream alone.
 
 Every later stream starts with one frame that says what it is for (an opening) and is answered with one frame, Opened or
-Refused; after that it belongs to its room: `Sync` streams carry frames of wire.sync, `Tunnel` and `Logs` plain bytes.
+Refused; after that it belongs to its room: `Sync` streams carry frames of wire.sync, `Flows` frames of FLOWS,
+`Tunnel` and `Logs` plain bytes. Who opens it may go on speaking before the answer has come.
 """
 
 from edged.wire.codec import Codec, Message
@@ -20,7 +21,7 @@ ALPN = "edged/1"
 PROOF_CONTEXT = b"edged link proof v1\x00"
 MAX_CONTROL = 16 << 10  # bytes of a control frame: certificates are under 2 kB, 16 candidates under 1 kB
 MAX_CANDIDATES = 16
-STREAM_WINDOW = 4 << 20  # bytes of a stream that may wait unread: 80 MB/s at a round trip of 50 ms
+STREAM_WINDOW = 128 << 10  # bytes of a stream that may wait unread before its first Credit: a thousand take 128 MiB
 
 
 class Hello(Message, frozen=True):
@@ -59,6 +60,17 @@ class Candidates(Message, frozen=True):
     wanted: bool = True
 
 
+class Call(Message, frozen=True):
+    """The sender has opened its NATs for the addresses that the receiver told: ping the sender's now.
+
+    `heard` counts the Candidates that it had heard by then: a receiver that has told more waits for the next call. `ports`: the
+    sender's NAT draws a new port for each flow, and so many now lead in from the receiver's addresses.
+    """
+
+    heard: int
+    ports: int = 0
+
+
 class Credit(Message, frozen=True):
     """The receiver takes up to `upto` bytes of `stream` (its QUIC id) in all, counted from its beginning."""
 
@@ -66,8 +78,12 @@ class Credit(Message, frozen=True):
     upto: int
 
 
-Control = Hello | Nonce | Proof | Accepted | Candidates | Credit
+Control = Hello | Nonce | Proof | Accepted | Candidates | Call | Credit
 CONTROL: Codec[Control] = Codec(Control, MAX_CONTROL)
+
+
+class Ping(Message, frozen=True):
+    """Is anybody there? The answer is Opened and the end of the stream: `edged ping` measures how long that takes."""
 
 
 class Sync(Message, frozen=True):
@@ -77,12 +93,53 @@ class Sync(Message, frozen=True):
 
 
 class Tunnel(Message, frozen=True):
-    """A connection to `port` of service `namespace/service`, answered by pod `pod` of the receiving node."""
+    """A connection to `port` of service `namespace/service`, answered by pod `pod` of the receiving node.
+
+    `caller` is the namespace of the pod that calls, as its node says; "" when no pod does.
+    """
 
     namespace: str
     service: str
     port: int
     pod: str
+    caller: str = ""
+
+
+class Flows(Message, frozen=True):
+    """A stream of datagrams to and from pods of the receiving node: frames of FLOWS both ways. The opener names the flows."""
+
+    version: int
+
+
+class Flow(Message, frozen=True):
+    """From here on `flow` is a client of `port` (UDP) of service `namespace/service`, answered by pod `pod`. As in Tunnel."""
+
+    flow: int
+    namespace: str
+    service: str
+    port: int
+    pod: str
+    caller: str = ""
+
+
+class Datagram(Message, frozen=True):
+    """One datagram of a flow, in either direction."""
+
+    flow: int
+    data: bytes
+
+
+class Ended(Message, frozen=True):
+    """A flow is no more, or never was; `reason` is empty when it was idle."""
+
+    flow: int
+    reason: str = ""
+
+
+Said = Flow | Datagram | Ended
+MAX_DATAGRAM = 65507  # bytes: what UDP over IPv4 carries
+MAX_FLOWS_FRAME = MAX_DATAGRAM + 64  # its name, its flow and the lengths of both
+FLOWS: Codec[Said] = Codec(Said, MAX_FLOWS_FRAME)
 
 
 class Logs(Message, frozen=True):
@@ -109,7 +166,7 @@ class Refused(Message, frozen=True):
     reason: str
 
 
-Opening = Sync | Tunnel | Logs
+Opening = Ping | Sync | Tunnel | Flows | Logs
 OPENING: Codec[Opening] = Codec(Opening, MAX_CONTROL)
 Answer = Opened | Refused
 ANSWER: Codec[Answer] = Codec(Answer, MAX_CONTROL)

@@ -4,13 +4,19 @@ Each binary WebSocket frame is a list of messages: those that wait together trav
 
     relay: Challenge        node: Prove        relay: Welcome, Presence...   or Refused, and closes
     node: Forward...        relay: Deliver..., Presence..., Absence...
+    node: Allot             relay: Allotted, to both nodes
 
 The payload of Forward and Deliver are datagrams between two nodes that the relay cannot read. A node hears of all nodes of
 its group, and of the few of other groups to whom the relay introduces it; it may forward to these and no others. `group` is
-the other node's, "" when that is the receiver's own (in Forward, the sender's).
+the other node's, "" when that is the receiver's own (in Forward and Allot, the sender's).
+
+The same datagrams go faster by UDP, where that passes: a port of the relay, allotted to the two nodes, hands what comes from
+one of them to the other. What is said there is in relayudp.py.
 """
 
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from edged.wire.codec import VERSION, Codec, Message
 
@@ -19,6 +25,9 @@ NONCE = 32  # bytes
 MAX_DATAGRAM = 65535  # bytes
 MAX_WS_FRAME = 256 << 10  # bytes of one WebSocket message: some 170 datagrams of 1,500 bytes
 PROOF_CONTEXT = b"edged relay proof v1\x00"
+UDP_KEY = 32  # bytes
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
 
 
 class Challenge(Message, frozen=True):
@@ -41,11 +50,19 @@ class Prove(Message, frozen=True):
 
 
 class Welcome(Message, frozen=True):
-    """You are `node`; your packets came from `observed` ("address:port", behind a proxy the one it reports)."""
+    """You are `node`; your packets came from `observed` ("address:port", behind a proxy the one it reports).
+
+    `udp` are the relay's ports for questions about addresses, on the host of this WebSocket: none when it has no UDP, two
+    that a node may learn whether its NAT treats all destinations alike. `udp_key` (UDP_KEY bytes, as secret as this message)
+    authenticates what is said there in `session`.
+    """
 
     version: int
     node: str
     observed: str
+    session: int = 0
+    udp: list[Port] = []
+    udp_key: bytes = b""
 
 
 class Refused(Message, frozen=True):
@@ -85,8 +102,23 @@ class Deliver(Message, frozen=True):
     group: str = ""
 
 
-FromRelay = Challenge | Welcome | Refused | Presence | Absence | Deliver
-FromNode = Prove | Forward
+class Allot(Message, frozen=True):
+    """Let the sender's datagrams with another node go by UDP. The same port is told again when the two have one already."""
+
+    node: str
+    group: str = ""
+
+
+class Allotted(Message, frozen=True):
+    """Between the receiver and `node` there is this UDP port now, on the host of this WebSocket; 0: none, or none any more."""
+
+    node: str
+    port: Port
+    group: str = ""
+
+
+FromRelay = Challenge | Welcome | Refused | Presence | Absence | Deliver | Allotted
+FromNode = Prove | Forward | Allot
 
 FROM_RELAY: Codec[list[FromRelay]] = Codec(list[FromRelay], MAX_WS_FRAME)
 FROM_NODE: Codec[list[FromNode]] = Codec(list[FromNode], MAX_WS_FRAME)

@@ -13,6 +13,7 @@ later start's take their place.
     both, always:       Certificates, Delta...   whatever the other's vector lacks, each stored before the next is read
                         Pulses                   who is alive, as soon as somebody's is news
                         Vector                   every half minute again, so that nothing stays forgotten
+    with equal vectors: Digest                   of what they hold; where the digests differ, all of it once more
     when need be:       Want, Found              registers that were damaged on the disk of who wants them
                         Fresh, Standing          a copy of everything, for who was away longer than tombstones are kept
 """
@@ -31,6 +32,7 @@ MAX_PULSES = 256  # in one message: a group of 100 nodes, twice
 MAX_LINKED = 64  # names in a pulse: a node of a hundred keeps some six links, one of eight all seven
 MAX_WANTED = 256  # places in one question
 MAX_CERTIFICATES = 256  # in one message, 700 bytes each
+DIGEST = 16  # bytes of a digest
 
 Place = tuple[str, str, str, str, str]  # scope, resource, namespace, name, part
 
@@ -55,8 +57,12 @@ class Register(Message, frozen=True):
     signature: bytes = b""
 
     def beats(self, other: "Register") -> bool:
-        """Whether this one stays when both are written to the same place: the later clock; on a tie the greater origin."""
-        return (self.clock, self.origin, self.seq) > (other.clock, other.origin, other.seq)
+        """Whether this one stays when both are written to the same place: the later clock; on a tie the greater origin.
+
+        Only a store whose disk went back has two of one number; then the greater signature decides.
+        """
+        mine, others = (self.clock, self.origin, self.seq), (other.clock, other.origin, other.seq)
+        return mine > others or (mine == others and self.signature > other.signature)
 
     @property
     def place(self) -> Place:
@@ -116,12 +122,24 @@ class Vector(Message, frozen=True):
     """What the sender holds: for each origin, the number up to which it has everything.
 
     `floors`: for each origin, the number of its latest tombstone that was removed for its age; who has less of that origin
-    may have missed a deletion, and asks for a fresh copy. `taken`: how many deltas of this stream are in it.
+    may have missed a deletion, and asks for a fresh copy. `taken`: how many deltas of this stream are in it. `refused`: of
+    each origin whose node has more than its quota here, the number up to which its registers are not wanted for now.
     """
 
     held: dict[str, int]
     floors: dict[str, int]
     taken: int
+    refused: dict[str, int] = {}
+
+
+class Digest(Message, frozen=True):
+    """Digests of the numbers of all durable origins that both share, and of the registers that the sender holds with them.
+
+    Of equal numbers follow equal registers, unless the disk of a node went back and numbers were used twice: that shows here.
+    """
+
+    numbers: bytes
+    registers: bytes
 
 
 class Certificates(Message, frozen=True):
@@ -133,7 +151,7 @@ class Certificates(Message, frozen=True):
 class Delta(Message, frozen=True):
     """All registers of `origin` that still stand with numbers in (since, upto], in order. Superseded ones are simply gone.
 
-    `copy`: it is part of a fresh copy that was asked for.
+    `copy`: it is part of a copy of everything, and its registers are looked at, whatever numbers the receiver holds.
     """
 
     origin: str
@@ -188,11 +206,14 @@ class Found(Message, frozen=True):
 
 
 class Fresh(Message, frozen=True):
-    """Send a delta of every origin from 0 on, then Standing."""
+    """Send a delta of every durable origin from 0 on, then Standing."""
 
 
 class Standing(Message, frozen=True):
-    """The fresh copy is complete: what it did not have, up to these numbers, does not stand any more."""
+    """The fresh copy is complete: what it did not have, up to these numbers, does not stand any more.
+
+    Without any numbers it is none: a register cannot be sent now.
+    """
 
     held: dict[str, int]
 
@@ -203,5 +224,5 @@ class Refused(Message, frozen=True):
     reason: str
 
 
-SyncMessage = Hello | Vector | Certificates | Delta | Pulses | Want | Found | Fresh | Standing | Refused
+SyncMessage = Hello | Vector | Digest | Certificates | Delta | Pulses | Want | Found | Fresh | Standing | Refused
 SYNC: Codec[SyncMessage] = Codec(SyncMessage, MAX_FRAME)

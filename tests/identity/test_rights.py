@@ -85,3 +85,11 @@ GONE = register("pods", BODY)
 def test_a_limited_node_writes_for_itself_alone(written: Register, body: Register | None, verdict: str) -> None:
     assert verdict in may_write(LIMITED, written, body)
     assert may_write(FULL, written, body) == YES
+
+
+@pytest.mark.parametrize("body", [b"no JSON", b"[" * 100_000, b"[]", b'{"spec":[]}'])
+def test_a_limited_node_may_not_write_about_what_cannot_be_read(body: bytes) -> None:
+    there = Register("pods", "default", "x", BODY, "u", "site/gw-b:1", 1, 1, body)
+    assert may_write(LIMITED, register("pods", STATUS, {}), there) != YES
+    said = Register("events", "default", "x", BODY, "u", "site/gw-a:1", 1, 1, body)
+    assert may_write(LIMITED, said, None) != YES

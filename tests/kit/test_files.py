@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from edged.errors import StorageError
-from edged.kit.files import alone, private_dir, sync, write_private
+from edged.kit.files import alone, private_dir, size_of, sync, write_private
 
 
 def test_a_file_is_private_and_replaced_whole(tmp_path: Path) -> None:
@@ -41,3 +41,9 @@ def test_sync_takes_files_and_directories(tmp_path: Path) -> None:
     sync(tmp_path)
     with pytest.raises(FileNotFoundError):
         sync(tmp_path / "none")
+
+
+def test_the_size_of_a_file_system(tmp_path: Path) -> None:
+    assert size_of(tmp_path) >= 1 << 20
+    with pytest.raises(FileNotFoundError):
+        size_of(tmp_path / "nowhere")

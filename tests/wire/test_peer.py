@@ -7,11 +7,17 @@ from edged.errors import ProtocolError
 from edged.wire.peer import (
     ANSWER,
     CONTROL,
+    FLOWS,
+    MAX_DATAGRAM,
     OPENING,
     Accepted,
     Candidates,
     Control,
     Credit,
+    Datagram,
+    Ended,
+    Flow,
+    Flows,
     Hello,
     Logs,
     Nonce,
@@ -19,12 +25,22 @@ from edged.wire.peer import (
     Opening,
     Proof,
     Refused,
+    Said,
     Sync,
     Tunnel,
     proof_input,
 )
 
-OPENINGS: list[Opening] = [Sync(1), Tunnel("default", "web", 80, "web-0"), Logs("default", "web-0", "c", follow=True, tail=5)]
+OPENINGS: list[Opening] = [
+    *(Sync(1), Flows(1), Tunnel("default", "web", 80, "web-0")),
+    Logs("default", "web-0", "c", follow=True, tail=5),
+]
+SAID: list[Said] = [
+    Flow(1, "default", "dns", 53, "dns-0"),
+    Datagram(1, b"x" * MAX_DATAGRAM),
+    Datagram(2**63, b""),
+    Ended(1, "why"),
+]
 
 
 def test_every_message_comes_back() -> None:
@@ -34,6 +50,8 @@ def test_every_message_comes_back() -> None:
         assert CONTROL.decode(CONTROL.encode(message)) == message
     for opening in OPENINGS:
         assert OPENING.decode(OPENING.encode(opening)) == opening
+    for words in SAID:
+        assert FLOWS.decode(FLOWS.encode(words)) == words
     for answer in (Opened(), Refused("why")):
         assert ANSWER.decode(ANSWER.encode(answer)) == answer
 
@@ -45,6 +63,17 @@ def test_damaged_openings_raise_the_declared_error_only(data: st.DataObject) -> 
         text[data.draw(st.integers(0, len(text) - 1))] = data.draw(st.integers(0, 255))
     try:
         OPENING.decode(text)
+    except ProtocolError:
+        pass
+
+
+@given(st.data())
+def test_damaged_words_of_flows_raise_the_declared_error_only(data: st.DataObject) -> None:
+    text = bytearray(FLOWS.encode(data.draw(st.sampled_from([SAID[0], SAID[2], SAID[3]]))))
+    for _ in range(data.draw(st.integers(1, 4))):
+        text[data.draw(st.integers(0, len(text) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        FLOWS.decode(text[: data.draw(st.integers(0, len(text)))])
     except ProtocolError:
         pass
 
