@@ -55,6 +55,7 @@ class Leases:
         self.node, self._boot, self._lease, self._limited = node, boot, lease, limited
         self._stamp, self._wall = stamp, wall
         self._lives: dict[str, _Life] = {}
+        self._members = frozenset({node})
         self._number = 0
         self._own: Pulse | None = None
         self._claim = 0
@@ -69,7 +70,7 @@ class Leases:
     @property
     def members(self) -> frozenset[str]:
         """The nodes that were alive at the last tick, this one included."""
-        return frozenset(name for name, life in self._lives.items() if life.until > self._ticked) | {self.node}
+        return self._members
 
     @property
     def limited(self) -> frozenset[str]:
@@ -123,6 +124,7 @@ class Leases:
     def tick(self, now: float) -> None:
         """Time passed."""
         slept, self._ticked = now - self._ticked > self._lease, now
+        self._members = frozenset(name for name, life in self._lives.items() if life.until > now) | {self.node}
         if slept and self._claim:  # we were stopped for so long that another has taken it
             self._give_up(now)
             self._may_claim = now + self._lease

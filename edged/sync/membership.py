@@ -86,7 +86,8 @@ class Membership:
 
     async def changed(self, before: View) -> View:
         """Wait until the view is no longer `before`; returns it."""
-        await trio.lowlevel.checkpoint()
+        if self._view != before:
+            await trio.lowlevel.checkpoint()
         while self._view == before:
             await self._moved.park()
         return self._view

@@ -1,6 +1,5 @@
 """Tells the hub to which nodes of the group it shall keep links, as nodes come and go. A shell around topology.py."""
 
-from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import trio
@@ -8,7 +7,7 @@ import trio
 from edged.model.core import Node
 from edged.model.kinds import BY_STRUCT
 from edged.store.store import Store
-from edged.sync.membership import Membership, View
+from edged.sync.membership import Membership
 from edged.sync.topology import neighbours
 
 
@@ -35,11 +34,13 @@ class Neighbourhood:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Until cancelled."""
         self._choose()
-        task_status.started()
-        while True:
-            view, known = self._membership.view, self._links.known
-            self._choose()
-            await self._other(view, known)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch_members)
+            task_status.started()
+            known = self._links.known
+            while True:
+                known = await self._links.known_changed(known)
+                self._choose()
 
     def _choose(self) -> None:
         membership = self._membership
@@ -47,17 +48,9 @@ class Neighbourhood:
         known = self._links.known | registered
         self._links.want(neighbours(membership.node, known, membership.view.members, membership.limited))
 
-    async def _other(self, view: View, known: frozenset[str]) -> None:
-        """Wait until other nodes are there, or known."""
-        async with trio.open_nursery() as nursery:
-
-            async def first(change: Callable[[], Awaitable[object]]) -> None:
-                await change()
-                nursery.cancel_scope.cancel()
-
-            nursery.start_soon(first, lambda: self._links.known_changed(known))
-            nursery.start_soon(first, lambda: self._members_changed(view))
-
-    async def _members_changed(self, view: View) -> None:
-        while self._membership.view.members == view.members:
-            await self._membership.changed(self._membership.view)
+    async def _watch_members(self) -> None:
+        view = self._membership.view
+        while True:
+            before, view = view, await self._membership.changed(view)
+            if view.members != before.members:
+                self._choose()

@@ -67,9 +67,11 @@ class Replicator:
         self._recorder, self._backoff, self._random, self._abroad = recorder, backoff, random, abroad
         self._kept: set[str] = set()
         self._exchanges: set[Exchange] = set()
+        self._was_ahead = False  # this machine's clock, and what it wrote then is not stamped anew
         self._told: dict[str, str] = {}
         self._said_denied: dict[str, float] = {}
         self._certificates = frozenset(store.certificates())
+        self._said_opaque: set[str] = set()  # kinds; as many as there are
         self._copying = ("", -COPY_S)  # from whom a fresh copy is taken, and when something of it came last
         self._missing: dict[Place, set[str]] = {}  # damaged places, and who has nothing there
         self.refused = 0  # dialogues that ended by words that were not taken
@@ -215,12 +217,15 @@ class Replicator:
         The peer's clock and ours agree, else there would be no dialogue; so it is not ours that has fallen behind.
         """
         limit = self.clock.limit
-        if self.clock.latest <= limit:
+        self._was_ahead |= self.clock.latest > limit
+        if not self._was_ahead:
             return
         ours = self.store.held()
         if any(held.get(origin, 0) < ours.get(origin, 0) for origin in self.store.origins):
-            self.clock.set_back()
+            if self.clock.latest > limit:
+                self.clock.set_back()
             count = await self.store.restamp(limit)
+            self._was_ahead = False  # and not before: who is cancelled meanwhile leaves the rest to the next
             if count:
                 self.log.warning(f"this machine's clock was far ahead: {count} writes of that time are stamped anew")
 
@@ -237,6 +242,36 @@ class Replicator:
         if lost:
             self.log.error(f"{len(lost)} registers were damaged on the disk and no linked node has them: {_names(lost)}")
             await self.store.abandon(lost)
+
+    async def forgot(self, register: Register, peer: str) -> None:
+        """Go on as another store, since this one's numbers were used before, and say so."""
+        count = await self.store.renew(register)
+        if count is None:
+            return
+        why = (
+            f"the disk went back to an older state: {peer} holds writes of this node that it does not know. "
+            f"It takes them back, and writes as {self.store.origin}; {count} writes since its start are written again"
+        )
+        self.log.error(why)
+        about = self.store.get(key(Node, self.membership.node))
+        if about is not None:
+            await self._recorder.record(about, WARNING, "StoreWentBack", why)
+
+    def unread(self) -> None:
+        """Say once of each kind that there are objects of it which this version cannot read."""
+        for kind in sorted(self.store.opaque_kinds - self._said_opaque):
+            self._said_opaque.add(kind)
+            self.log.warning(f"a newer edged writes {kind} that this one cannot read: held and passed on, and not shown here")
+
+    def compare(self) -> None:
+        """Each exchange compares what both of its ends hold."""
+        for exchange in self._exchanges:
+            exchange.compare()
+
+    def copied(self) -> None:
+        """All peers hear what is held here now."""
+        for exchange in self._exchanges:
+            exchange.tell_numbers()
 
     def may_copy(self, peer: str) -> bool:
         """From one at a time, as long as something of it comes."""

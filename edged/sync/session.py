@@ -5,20 +5,25 @@ hello, vector         what to say first, and every half minute
 lacking(held)         the deltas to send next; `sent` marks one as sent
 untold(pulses)        the pulses to send next
 missing(signatures)   the certificates to send before what they prove
+numbers(held)         a digest of the numbers that both share
 stale(held)           whether this node was away for so long that it needs a fresh copy
 """
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
 
-from edged.errors import DeniedError, InvalidError, ProtocolError
+import msgspec
+
+from edged.errors import DeniedError, ProtocolError
 from edged.hub.names import abroad, parted
 from edged.identity.keyring import KEY_ID, Keyring
-from edged.model.objects import check_stored
 from edged.sync.clock import Clock
 from edged.wire.codec import VERSION
 from edged.wire.sync import (
     BODY,
+    DIGEST,
     FLEET,
     MAX_CERTIFICATES,
     MAX_DELTA,
@@ -26,8 +31,10 @@ from edged.wire.sync import (
     MAX_PULSES,
     MAX_WANTED,
     STATUS,
+    VOLATILE,
     Certificates,
     Delta,
+    Digest,
     Found,
     Fresh,
     Hello,
@@ -60,7 +67,7 @@ class Sweep:
     standing: Mapping[str, set[int]]
 
 
-Taken = Hello | Vector | Certificates | Delta | Pulses | Want | Found | Fresh | Sweep
+Taken = Hello | Vector | Digest | Certificates | Delta | Pulses | Want | Found | Fresh | Sweep
 
 
 class Session:
@@ -86,6 +93,16 @@ class Session:
         self._copied: dict[str, int] = {}
         self._standing: dict[str, set[int]] = {}
         self.copying = False  # a fresh copy was asked for and is not complete
+        self._checks: dict[type[SyncMessage], Callable[[Any], None]] = {
+            Hello: self._hello,
+            Vector: self._vector,
+            Digest: _check_digest,
+            Certificates: self._certificates,
+            Delta: self._delta,
+            Pulses: self._pulses,
+            Want: self._want,
+            Found: self._found,
+        }
 
     # ---- what to say
 
@@ -110,18 +127,31 @@ class Session:
         """Of damaged places, those that the peer may be asked for; at most MAX_WANTED."""
         return sorted(place for place in damaged if self._shares_place(place))[:MAX_WANTED]
 
-    def vector(self, held: Mapping[str, int], floors: Mapping[str, int]) -> Vector:
+    def vector(self, held: Mapping[str, int], floors: Mapping[str, int], refused: Mapping[str, int] | None = None) -> Vector:
         """What this node holds of what both share."""
-        return Vector(self._shared(held), self._shared(floors), self._taken)
+        return Vector(self._shared(held), self._shared(floors), self._taken, self._shared(refused or {}))
 
-    def lacking(self, held: Mapping[str, int]) -> list[tuple[str, int]]:
-        """What the peer lacks of what is held here: (origin, number after which it lacks everything)."""
+    def numbers(self, held: Mapping[str, int]) -> bytes:
+        """A digest of the numbers of the durable origins that both share."""
+        return _digest(self._durable(held))
+
+    def equals(self, vector: Vector, held: Mapping[str, int]) -> bool:
+        """Whether the peer holds the same numbers of them."""
+        return self._durable(vector.held) == self._durable(held)
+
+    def lacking(self, held: Mapping[str, int], floors: Mapping[str, int]) -> list[tuple[str, int]]:
+        """What the peer lacks of what is held here: (origin, number after which it lacks everything).
+
+        Of an origin whose deletions are forgotten beyond that number there is none: a delta would hide that they were.
+        """
         if self._theirs is None:
             return []
-        theirs = self._theirs
-        return [
-            (origin, theirs.get(origin, 0)) for origin, seq in sorted(self._shared(held).items()) if seq > theirs.get(origin, 0)
-        ]
+        more = ((origin, since) for origin, seq in held.items() if seq > (since := self._theirs.get(origin, 0)))
+        return sorted((origin, since) for origin, since in more if since >= floors.get(origin, 0) and self.shares(origin))
+
+    def claims(self, origin: str, number: int) -> bool:
+        """Whether the peer says that it holds an origin beyond a number."""
+        return self._theirs is not None and self._theirs.get(origin, 0) > number
 
     def sent(self, delta: Delta) -> None:
         """The peer has this delta, or the stream breaks and all is asked anew."""
@@ -144,13 +174,12 @@ class Session:
         self._known_keys |= ids
         return [certificate for id_ in sorted(ids) if (certificate := self._keys.certificate(id_)) is not None]
 
-    def stale(self, held: Mapping[str, int]) -> frozenset[str]:
-        """The scopes of which the peer has removed tombstones that this node may have missed: it needs a fresh copy of them.
+    def stale(self, held: Mapping[str, int]) -> bool:
+        """Whether the peer has removed tombstones that this node may have missed: it needs a fresh copy.
 
         A limited peer is not believed: what it does not have may stand all the same.
         """
-        floors = {} if self.limited else self._floors
-        return frozenset(scope_of(origin) for origin, floor in floors.items() if floor > held.get(origin, 0))
+        return not self.limited and any(floor > held.get(origin, 0) for origin, floor in self._floors.items())
 
     def begin_copy(self) -> None:
         """A fresh copy is asked for."""
@@ -169,23 +198,11 @@ class Session:
             raise DeniedError(f"the peer ends the replication: {message.reason[:MAX_NAME]}")
         if isinstance(message, Hello) == self._greeted:
             raise ProtocolError(f"{type(message).__name__} out of turn")
-        match message:
-            case Hello():
-                self._hello(message)
-            case Vector():
-                self._vector(message)
-            case Certificates():
-                self._certificates(message)
-            case Delta():
-                self._delta(message)
-            case Pulses():
-                self._pulses(message)
-            case Want():
-                self._want(message)
-            case Found():
-                self._found(message)
-            case Standing():
-                return self._sweep(message, own)
+        if isinstance(message, Standing):
+            return self._sweep(message, own)
+        check = self._checks.get(type(message))
+        if check is not None:
+            check(message)
         return message
 
     def taken(self, delta: Delta) -> None:
@@ -206,7 +223,7 @@ class Session:
         self._greeted = True
 
     def _vector(self, vector: Vector) -> None:
-        for numbers in (vector.held, vector.floors):
+        for numbers in (vector.held, vector.floors, vector.refused):
             if len(numbers) > MAX_ORIGINS:
                 raise ProtocolError(f"a vector of {len(numbers)} origins, at most {MAX_ORIGINS} are taken")
             for origin, seq in numbers.items():
@@ -216,7 +233,7 @@ class Session:
             raise ProtocolError(f"a vector with {vector.taken} of {self._sent} deltas")
         self._theirs, self._floors = self._shared(vector.held), self._shared(vector.floors)
         self._flying = {number: each for number, each in self._flying.items() if number > vector.taken}
-        for origin, upto in self._flying.values():
+        for origin, upto in (*self._flying.values(), *self._shared(vector.refused).items()):
             self._know(origin, upto)
 
     def _certificates(self, message: Certificates) -> None:
@@ -238,9 +255,9 @@ class Session:
             raise ProtocolError(f"a limited node passes on a delta of {delta.origin!r}")
         if len(delta.registers) > MAX_DELTA:
             raise ProtocolError(f"a delta of {len(delta.registers)} registers, at most {MAX_DELTA} are taken")
-        last = delta.since
-        for register in delta.registers:
-            if register.origin != delta.origin or not last < register.seq <= delta.upto:
+        last = delta.since + 1
+        for register in delta.registers:  # a store whose disk went back may have used a number twice
+            if register.origin != delta.origin or not last <= register.seq <= delta.upto:
                 origin = register.origin[:MAX_NAME]
                 raise ProtocolError(f"a register {register.seq} of {origin!r} after {last} in {delta.origin!r}")
             _check(register)
@@ -311,8 +328,20 @@ class Session:
     def _shared(self, numbers: Mapping[str, int]) -> dict[str, int]:
         return {origin: seq for origin, seq in numbers.items() if self.shares(origin)}
 
+    def _durable(self, numbers: Mapping[str, int]) -> dict[str, int]:
+        return {origin: seq for origin, seq in numbers.items() if seq and VOLATILE not in origin and self.shares(origin)}
+
     def _shares_place(self, place: Place) -> bool:
         return self.shares_scope(place[0])
+
+
+def _check_digest(digest: Digest) -> None:
+    if (len(digest.numbers), len(digest.registers)) != (DIGEST, DIGEST):
+        raise ProtocolError(f"a digest of {len(digest.registers)} bytes, not of {DIGEST}")
+
+
+def _digest(numbers: Mapping[str, int]) -> bytes:
+    return blake2b(msgspec.msgpack.encode(sorted(numbers.items())), digest_size=DIGEST).digest()
 
 
 def _check(register: Register) -> None:
@@ -321,8 +350,3 @@ def _check(register: Register) -> None:
         raise ProtocolError(f"a register of {register.origin[:MAX_NAME]} has a bad key")
     if not register.resource or not register.name or not 0 <= register.clock <= MAX_SEQ or not 0 < register.seq <= MAX_SEQ:
         raise ProtocolError(f"a register of {register.origin[:MAX_NAME]} has a bad key")
-    if register.value is not None:
-        try:
-            check_stored(register.resource, register.value, status=register.part == STATUS)
-        except InvalidError as error:
-            raise ProtocolError(f"a register of {register.origin[:MAX_NAME]}: {error}") from error

@@ -23,6 +23,7 @@ from edged.identity.node import Identity
 from edged.identity.verifier import Verifier
 from edged.kit.executor import Inline
 from edged.kit.log import Log
+from edged.store.quota import QUOTA, Quota
 from edged.store.store import MEMORY, Store, open_store
 from edged.sync.clock import Clock
 from edged.sync.group import Group
@@ -169,7 +170,7 @@ class House:
     """Node gw-b with a real store and real keys."""
 
     def __init__(self, store: Store, name: str = "gw-b") -> None:
-        self.store, self.links, self.out = store, NoLinks(), io.StringIO()
+        self.store, self.name, self.links, self.out = store, name, NoLinks(), io.StringIO()
         self.skew = 0.0
         self.clock = Clock(lambda: EPOCH + trio.current_time() + self.skew, store.latest_clock, trio.current_time)
         self.keys = keyring(name)
@@ -198,7 +199,7 @@ class House:
 
 
 @asynccontextmanager
-async def opened_house(name: str = "gw-b") -> AsyncIterator[House]:
+async def opened_house(name: str = "gw-b", path: str | Path = MEMORY, quota: Quota = QUOTA) -> AsyncIterator[House]:
     stamps = iter(range(1, 1 << 40))
     made: list[House] = []
 
@@ -206,9 +207,22 @@ async def opened_house(name: str = "gw-b") -> AsyncIterator[House]:
         return made[0].clock.stamp() if made else next(stamps)
 
     seal = identity(name).seal
-    async with open_store(MEMORY, origin=name, group="site", sign=seal, stamp=stamp, executor=Inline()) as store:
+    async with open_store(path, origin=name, group="site", sign=seal, stamp=stamp, executor=Inline(), quota=quota) as store:
         made.append(House(store, name))
         yield made[0]
+
+
+@asynccontextmanager
+async def joined(one: House, other: House) -> AsyncIterator[None]:
+    """Two nodes that replicate with each other."""
+    near, far = trio.testing.memory_stream_pair()
+    one.links.streams.append(near)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(other.group.replicator.serve, one.name, Sync(VERSION), far)
+        assert isinstance(ANSWER.decode(await Peer(near, other.name).frame()), Opened)
+        nursery.start_soon(one.group.replicator._replicate, other.name, near)
+        yield
+        nursery.cancel_scope.cancel()
 
 
 @pytest.fixture

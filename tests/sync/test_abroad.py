@@ -252,8 +252,8 @@ async def test_a_group_that_was_away_for_long_and_its_observer_take_fresh_copies
             await fleet.start("site-2", "gw-x", store=lonely.store),
             await fleet.start("cloud", "obs", "site-1", store=watching.store),
         )
-        await back.until(lambda store: store.get(MODEL) is None and not store.copying)
-        await again.until(lambda store: store.get(MODEL) is None and not store.get(CONFIG, "site-1") and not store.copying)
+        await back.until(lambda store: store.get(MODEL) is None)
+        await again.until(lambda store: store.get(MODEL) is None and not store.get(CONFIG, "site-1"))
 
 
 def dialogue(peer: str, scopes: tuple[str, ...] = (), *, limited: bool = False, known: Keyring) -> Session:
@@ -270,14 +270,14 @@ HELD = {"site/gw-a:1": 5, "*/site/gw-a:1": 2, "yard/gw-x:1": 7, "site/gw-a:1~3":
 def test_with_another_group_the_fleets_objects_are_shared_and_no_more(keyring: Callable[..., Keyring]) -> None:
     session = dialogue("yard/gw-x", known=keyring("gw-a"))
     assert session.vector(HELD, HELD) == Vector({"*/site/gw-a:1": 2}, {"*/site/gw-a:1": 2}, 0)
-    assert session.lacking(HELD) == [("*/site/gw-a:1", 0)]
+    assert session.lacking(HELD, {}) == [("*/site/gw-a:1", 0)]
     assert session.untold([Pulse("gw-a", 1, 1, 1000.0, 10.0)]) == []
     assert session.wanted([("site", *CONFIG, "body"), ("*", *MODEL, "body")]) == [("*", *MODEL, "body")]
 
 
 def test_an_observer_is_told_what_it_observes(keyring: Callable[..., Keyring]) -> None:
     session = dialogue("cloud/obs", ("site",), known=keyring("gw-a"))
-    assert {origin for origin, _ in session.lacking(HELD)} == {"*/site/gw-a:1", "site/gw-a:1", "site/gw-a:1~3"}
+    assert {origin for origin, _ in session.lacking(HELD, {})} == {"*/site/gw-a:1", "site/gw-a:1", "site/gw-a:1~3"}
 
 
 def register(origin: str, key: Key) -> Register:

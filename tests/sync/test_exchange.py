@@ -323,16 +323,34 @@ async def test_who_was_away_for_long_takes_a_fresh_copy(house: House, autojump_c
     async with house.peer() as peer:
         await peer.greet(held={A: 9}, floors={A: 5})
         await peer.hear(Fresh)
-        assert house.store.copying
         await peer.say(Delta(A, 0, 9, [kept, register("new", 9)], copy=True))
-        await until(house.store, lambda: house.store.held().get(A) == 9)
+        await until(house.store, lambda: house.store.get(key("new")) is not None)
+        assert house.store.number(A) == 2, "a copy that is broken off was none"
         assert house.store.get(key("deleted-long-ago")) is not None, "nothing blinks before the copy is complete"
         await peer.say(Standing({A: 9}))
         await until(house.store, lambda: house.store.get(key("deleted-long-ago")) is None)
-        await patiently(lambda: not house.store.copying)
+        await patiently(lambda: house.store.number(A) == 9)
         names = [obj.key.name for obj in house.store.list("pods")]
         assert names == ["kept", "new", "written-here-meanwhile"]
         assert house.store.floors() == {A: 5}
+
+
+async def test_two_that_both_were_away_for_long_give_each_other_a_copy(
+    house: House, autojump_clock: trio.testing.MockClock
+) -> None:
+    """A site that was in two pieces for a month: each side has forgotten what it deleted, and needs the other's copy."""
+    house.links.set("gw-a")
+    own = house.store.origin
+    await house.store.write(Create(key("web-0"), "u", POD))
+    await house.store.write(Delete(key("web-0")))
+    await house.store.forget(1 << 62)
+    async with house.peer() as peer:
+        await peer.greet(held={A: 9, own: 1}, floors={A: 5})
+        await peer.hear(Fresh)
+        await peer.say(Fresh())
+        delta = await peer.hear(Delta)
+        assert (delta.origin, delta.since, delta.upto, delta.copy) == (own, 0, house.store.number(own), True)
+        assert (await peer.hear(Standing)).held == {own: house.store.number(own)}
 
 
 async def test_a_copy_is_sent_whole_and_then_its_end(house: House, identity: Callable[..., Identity]) -> None:
@@ -351,3 +369,19 @@ async def test_a_copy_is_sent_whole_and_then_its_end(house: House, identity: Cal
             ("web-1", True),
         ]
         assert (await peer.hear(Standing)).held.items() >= {own: 4}.items()
+
+
+async def test_what_a_newer_edged_writes_is_passed_on_and_told_once_a_kind(house: House) -> None:
+    async with house.peer() as peer, house.peer("gw-c") as other:
+        await peer.greet()
+        await other.greet()
+        newer = [register(f"web-{seq}", seq, value=POD.replace(b'"gw-a"', b'["gw-a"]')) for seq in (1, 2)]
+        await peer.say(Delta(A, 0, 2, newer), Delta(A, 2, 3, [register("web-3", 3)]))
+        passed: list[Register] = []
+        while len(passed) < 3:
+            passed += (await other.hear(Delta)).registers
+        assert passed[:2] == newer
+        assert [obj.key.name for obj in house.store.list("pods")] == ["web-3"]
+    [line] = house.said
+    assert "a newer edged writes pods that this one cannot read" in line
+    assert house.group.replicator.refused == 0

@@ -5,6 +5,8 @@ import itertools
 import trio
 import trio.testing
 
+from edged.model.objects import Key, dump
+from edged.store.writes import Create, PutStatus
 from edged.wire import sync as wire
 from edged.wire.codec import Frames, framed
 from edged.wire.peer import ANSWER, Refused, Sync
@@ -70,6 +72,25 @@ async def test_a_stream_ends_when_neither_end_wants_the_link_any_more(
             while await far.receive_some():
                 pass
         nursery.cancel_scope.cancel()
+
+
+async def test_what_was_stamped_far_ahead_is_stamped_anew_though_a_dialogue_ends_over_it(house: House) -> None:
+    house.skew = 315_360_000.0
+    device = Key("devices.devices.kubeedge.io", "default", "d")
+    await house.store.write(Create(device, "u", dump({"spec": {}})))
+    await house.store.write(PutStatus(device, dump({"state": "1"}), volatile=True))
+    house.skew = 0.0
+    with trio.CancelScope() as dialogue:
+        dialogue.cancel()
+        await house.group.replicator.restamp({})
+    await house.group.replicator.restamp({})
+    limit = house.clock.limit
+    deltas = [house.store.delta(origin, 0, limit) for origin in house.store.origins]
+    assert sorted((each.part, each.clock <= limit) for delta in deltas for each in delta.registers) == [
+        ("body", True),
+        ("status", True),
+    ]
+    assert all(delta.upto == house.store.number(delta.origin) for delta in deltas), "nothing waits"
 
 
 async def test_a_farewell_waits_until_all_was_said(house: House) -> None:
