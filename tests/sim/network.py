@@ -2,7 +2,15 @@
 
 What QUIC does to datagrams that are lost, doubled or late is what a stream shows of it: pieces arrive in order, some of them
 much later, and a link that stalls for too long breaks, with all that was under way. (Datagrams themselves are lost, doubled
-and reordered in tests/hub.)
+and reordered in tests/hub; nothing of sync travels as one.) What does come twice, and in another order:
+
+- Registers and pulses come by several links, each as late as it likes, when pairs are cut and in groups that are not linked
+  fully.
+- Two nodes that dial each other have two links for a moment, until the first is given up: what was under way on it comes
+  behind what is said on the second, in a dialogue that its sender believes to be over.
+- Words of a dialogue are said again behind newer ones, as by a peer that says what it knows no more: see AGAIN. Of the others
+  a dialogue knows that it is broken, and ends: deltas are counted, so that the next vector can say which of them are in it; a
+  second Hello, Fresh or Standing is out of turn.
 """
 
 import heapq
@@ -14,9 +22,10 @@ from typing import Any
 
 import trio
 
-from edged.errors import UnreachableError
+from edged.errors import ProtocolError, UnreachableError
 from edged.wire.codec import Frames
 from edged.wire.peer import ANSWER, Opened, Sync
+from edged.wire.sync import SYNC, Certificates, Digest, Found, Pulses, Vector, Want
 
 WINDOW = 256 << 10  # bytes under way on a stream
 LATENCY_S = (0.0005, 0.02)
@@ -24,6 +33,10 @@ TICK_S = 0.05  # what comes within this time comes together
 LOSS, RETRANSMIT_S = 0.03, (0.05, 0.6)  # pieces that have to be sent again, and how much later they come
 LINK_S = (0.05, 0.8)  # from wanting a link to having it
 IDLE_S = (2.0, 10.0)  # from a cut to its being noticed
+TWICE, TWICE_S = 0.2, (0.02, 0.5)  # pairs that dial each other at once, and when the first link is given up
+LATE_S = (0.1, 3.0)  # how much later than new words comes what was under way then
+REPLAY, REPLAY_S = 0.01, (0.1, 10.0)  # words that are said again, and how much later
+AGAIN = (Vector, Digest, Pulses, Certificates, Want, Found)  # those of which a second time must be harmless
 
 Pair = frozenset[str]
 
@@ -35,7 +48,8 @@ class _Pipe:
         self._random, self._stalled, self._post = random, stalled, post
         self._pieces: deque[tuple[float, bytes]] = deque()
         self._size, self._last = 0, 0.0
-        self.ended = self.broken = False
+        self._again: tuple[float, bytes] | None = None  # words to be said once more, and when
+        self.ended = self.broken = self.unheard = False
         self.moved = trio.Event()
 
     def move(self) -> None:
@@ -45,8 +59,19 @@ class _Pipe:
     async def put(self, data: bytes) -> None:
         while self._size >= WINDOW and not self.broken:
             await self.moved.wait()
+        if self.unheard:
+            return
         if self.broken:
             raise trio.BrokenResourceError("the link is lost")
+        self._send(data)
+        now = trio.current_time()
+        if self._again is not None and self._again[0] <= now:
+            self._send(self._again[1])
+            self._again = None
+        elif self._again is None and self._random.random() < REPLAY and _repeatable(data):
+            self._again = (now + self._random.uniform(*REPLAY_S), data)
+
+    def _send(self, data: bytes) -> None:
         late = self._random.uniform(*LATENCY_S)
         if self._random.random() < LOSS:
             late += self._random.uniform(*RETRANSMIT_S)
@@ -66,6 +91,18 @@ class _Pipe:
                 return b""
             await moved.wait()
 
+    def give_up(self) -> None:
+        """Its reader is gone; who writes does not know yet."""
+        self.unheard = self.broken = True
+        self.move()
+
+    def fall_behind(self, late: float) -> None:
+        """What is under way comes later."""
+        self._pieces = deque((at + late, data) for at, data in self._pieces)
+        self._last += late
+        for at, _ in self._pieces:
+            self._post.at(at, self)
+
     def _ready(self) -> bytes:
         """All that has come by now."""
         data = bytearray()
@@ -74,6 +111,17 @@ class _Pipe:
         self._size -= len(data)
         self.move()
         return bytes(data)
+
+
+def _repeatable(data: bytes) -> bool:
+    """Whether a frame is of those that may be said again."""
+    frames = Frames()
+    frames.feed(data)
+    frame = frames.next()
+    try:
+        return frame is not None and isinstance(SYNC.decode(frame), AGAIN)
+    except ProtocolError:  # the answer to the opening
+        return False
 
 
 class Post:
@@ -134,6 +182,11 @@ class Stream(trio.abc.HalfCloseableStream):
         for pipe in (self._in, self._out):
             pipe.move()
         await trio.lowlevel.checkpoint()
+
+    def replace(self, late: float) -> None:
+        """This end gives the stream up for one on another link. What it has said is under way, and comes `late`."""
+        self._in.give_up()
+        self._out.fall_behind(late)
 
     def lose(self) -> None:
         for pipe in (self._in, self._out):
@@ -261,6 +314,16 @@ class Network:
         if pair not in self._cut and pair <= self.hubs.keys() and pair not in self._links:
             self._links[pair] = []
             self._tell(pair)
+            if self.random.random() < TWICE:
+                await trio.sleep(self.random.uniform(*TWICE_S))
+                self._replace(pair)
+
+    def _replace(self, pair: Pair) -> None:
+        """The other's link stays: both ends speak on it from now on."""
+        if pair in self._links and pair not in self._cut:
+            streams, self._links[pair] = self._links[pair], []
+            for near in streams[::2]:
+                near.replace(self.random.uniform(*LATE_S))
 
     async def _notice(self, pair: Pair, streams: list[Stream]) -> None:
         await trio.sleep(self.random.uniform(*IDLE_S))

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import trio
 
 from edged.control.controllers import Control
+from edged.control.failover import EVICTED
 from edged.control.nodes import Facts
 from edged.errors import ConflictError, DeniedError, NotFoundError, StorageError
 from edged.identity.certificates import Subject
@@ -24,7 +25,6 @@ from edged.store.store import Store, open_store
 from edged.store.writes import Delete, PutStatus
 from edged.sync.clock import Clock
 from edged.sync.group import Group
-from edged.sync.membership import View
 
 from .network import Hub, Network
 
@@ -74,13 +74,28 @@ class Who:
 
 
 class Happened(NamedTuple):
-    """A container began or ended."""
+    """On a node, a container of a pod "begins" or "ends"; or the node "leads" the group from now on, "yields" that again, or
+    "replaces" the pod of a lost node by another one of that name, or gives it up.
+    """
 
     at: float
     node: str
     what: str
-    uid: str
-    pod: str
+    uid: str = ""
+    pod: str = ""
+
+
+class Witness(Recorder):
+    """Tells what a leader has decided: it records an Event of it."""
+
+    def __init__(self, tell: Callable[[str, str, str], None], *recorder: Any) -> None:
+        super().__init__(*recorder)
+        self._tell = tell
+
+    async def record(self, about: Object, type_: str, reason: str, message: str) -> None:
+        if reason == EVICTED:
+            self._tell("replaces", about.uid, about.key.name)
+        await super().record(about, type_, reason, message)
 
 
 class Node:
@@ -90,12 +105,14 @@ class Node:
         self.name, self._path, self._network, self._random = name, folder / f"{name}.db", network, random
         self._happened = happened
         self.skew = 0.0
+        self.knows_better = False  # since its start it has heard other clocks, and then its own went back
+        self.started_at = 0.0
         self.containers: dict[str, str] = {}  # uid -> name of the pod; they outlive the daemon
         self.store: Store | None = None
-        self.view: View | None = None
         self.group: Group | None = None
         self.hub: Hub | None = None
         self.out = io.StringIO()
+        self._led = False
         self._scope = trio.CancelScope()
         self._gone = trio.Event()
 
@@ -110,6 +127,7 @@ class Node:
         """Start, and run until `crash` or `stop`."""
         clock, log = Clock(self.wall, steady=trio.current_time), Log(stream=self.out, node=self.name)
         self._scope, self._gone = trio.CancelScope(), trio.Event()
+        self.started_at, self.knows_better = trio.current_time(), False
         opened = open_store(
             self._path,
             origin=self.name,
@@ -127,8 +145,9 @@ class Node:
                     clock.observe(store.latest_clock)
                     await self._live(store, clock, log, task_status)
         finally:
-            self.store = self.view = self.group = None
+            self.store = self.group = None
             self._network.detach(self.name)
+            self._leads(on=False)
             self._gone.set()
 
     async def _live(self, store: Store, clock: Clock, log: Log, task_status: trio.TaskStatus[None]) -> None:
@@ -140,17 +159,31 @@ class Node:
         group = Group(store, clock, Who(self.name), keys, self.hub, lease=LEASE_S, random=self._random, log=log)
         self.hub.serve = group.replicator.serve
         facts = Facts(self.name, f"uid-{self.name}", GROUP, "10.0.0.1", 4 << 30, 2, NodeSystemInfo(), {})
-        recorder = Recorder(store, "edged-control", self.name, self.wall, log)
+        recorder = Witness(self._tell, store, "edged-control", self.name, self.wall, log)
         control = Control(store, group.membership, facts, recorder, self.wall, log, LEASE_S)
+
+        def beat() -> None:
+            self._leads(on=bool(group.membership.pulses[0].claim))
+
         try:
-            async with trio.open_nursery() as nursery:
-                await nursery.start(group.run)
-                self.store, self.group = store, group
-                await nursery.start(control.run)
-                nursery.start_soon(self._run_pods, store)
-                task_status.started()
+            with group.membership.listening(beat):
+                async with trio.open_nursery() as nursery:
+                    await nursery.start(group.run)
+                    self.store, self.group = store, group
+                    await nursery.start(control.run)
+                    nursery.start_soon(self._run_pods, store)
+                    task_status.started()
         finally:
             self.store = self.group = None
+
+    def _leads(self, *, on: bool) -> None:
+        """Whether it says in its pulses that it holds the group's lease."""
+        if on != self._led:
+            self._led = on
+            self._tell("leads" if on else "yields")
+
+    def _tell(self, what: str, uid: str = "", pod: str = "") -> None:
+        self._happened(Happened(trio.current_time(), self.name, what, uid, pod))
 
     async def crash(self) -> None:
         """kill -9."""
@@ -176,7 +209,8 @@ class Node:
                     await self._keep(store, uid, obj)
                 except (ConflictError, NotFoundError, StorageError):
                     continue  # it is another one now: the next round sees it
-            await store.changed(revision)
+            while not any(change.object.key.resource == "pods" for change in store.changes(revision)):
+                await store.changed(store.revision)
 
     async def _keep(self, store: Store, uid: str, obj: Object) -> None:
         if typed(obj, Pod).metadata.deletion_timestamp is not None:
@@ -190,9 +224,9 @@ class Node:
             if there is None or there.uid != uid:
                 return
             self.containers[uid] = obj.key.name
-            self._happened(Happened(trio.current_time(), self.name, "begins", uid, obj.key.name))
+            self._tell("begins", uid, obj.key.name)
         if obj.status != READY:
             await store.write(PutStatus(obj.key, READY, uid=uid))
 
     def _end(self, uid: str) -> None:
-        self._happened(Happened(trio.current_time(), self.name, "ends", uid, self.containers.pop(uid)))
+        self._tell("ends", uid, self.containers.pop(uid))

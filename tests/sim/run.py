@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 from random import Random
 
-from .world import play, schedule
+from .tales import schedule
+from .world import play
 
 ROOT = Path(__file__).resolve().parents[2]
 WORD = 1000  # characters of what did not hold
@@ -52,7 +53,7 @@ def work(seeds: list[int]) -> None:
         try:
             play(size, ops, seed)
         except Exception as error:  # whatever it is, it is told with its seed
-            tell(f"seed {seed}: {_first(error)}"[:WORD].replace("\n", " "))
+            tell(f"seed {seed}: {first_of(error)}"[:WORD].replace("\n", " "))
         else:
             tell(f"ok {seed}")
 
@@ -63,7 +64,7 @@ def tell(line: str) -> None:
     sys.stdout.flush()
 
 
-def _first(error: BaseException) -> str:
+def first_of(error: BaseException) -> str:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return f"{type(error).__name__}: {error}"

@@ -51,6 +51,10 @@ class Gateway:
         self.view = View(side - {self.node}, side, min(side))
         self._lot.unpark_all()
 
+    @property
+    def leads(self) -> bool:
+        return self.view.holder == self.node
+
     async def changed(self, before: View) -> View:
         await trio.lowlevel.checkpoint()
         while self.view == before:

@@ -8,17 +8,19 @@ from typing import Any
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from edged.control import deployments, failover, lease, nodes
+from edged.control import deployments, failover, lease, nodes, slices
 from edged.control.pods import Owned
 from edged.control.scheduler import Places, schedule
 from edged.device.mapper import mapper_for
 from edged.device.twin import DeviceTwin
 from edged.device.wiring import wire
 from edged.errors import InvalidError
-from edged.mesh.rules import ruleset
+from edged.mesh import peek
+from edged.mesh.rules import Target, ruleset
 from edged.mesh.table import build
 from edged.model.core import Node, Pod, Service
 from edged.model.devices import Device, DeviceModel
+from edged.model.istio import DestinationRule
 from edged.model.kinds import BY_KIND
 from edged.model.objects import Key, Object, check_stored, split, typed
 from edged.runtime import pod as life
@@ -88,8 +90,19 @@ SAMPLES: list[JSON] = [
         "spec": {
             "selector": {"app": "web"},
             "clusterIP": "9.251.1.1",
-            "ports": [{"port": 80, "targetPort": "http", "name": "a"}, {"port": 81, "targetPort": 80, "protocol": "TCP"}],
+            "type": "NodePort",
+            "externalIPs": ["203.0.113.7"],
+            "ports": [
+                {"port": 80, "targetPort": "http", "name": "a", "nodePort": 30080},
+                {"port": 81, "targetPort": 80, "protocol": "UDP"},
+            ],
         },
+    },
+    {
+        "apiVersion": "networking.istio.io/v1beta1",
+        "kind": "DestinationRule",
+        "metadata": _meta("web", creationTimestamp="2026-01-01T00:00:00Z"),
+        "spec": {"host": "web", "trafficPolicy": {"loadBalancer": {"consistentHash": {"httpHeaderName": "X-User"}}}},
     },
     {
         "apiVersion": "v1",
@@ -184,13 +197,10 @@ def _stored(value: JSON) -> Object:
 @settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
 @given(strange())
 def test_every_room_takes_it(objects: list[Object]) -> None:
-    pod, deployment, service, node, held, model, device = objects
-    _control(pod, deployment, node)
+    pod, deployment, service, rule, node, held, model, device = objects
+    _control(pod, deployment, service, node)
     lease.take(held, "gw-a", NOW)
-    table = build([typed(service, Service)], [typed(pod, Pod)], "gw-a")
-    assert all(0 < port < 1 << 16 for entry in table.entries.values() for port in entry.ports)
-    assert all(0 < each.port < 1 << 16 for entry in table.entries.values() for ends in entry.ports.values() for each in ends)
-    ruleset({(address, port): entry.name for address, entry in table.addressed.items() for port in entry.ports}, ("1.2.3.4", 1))
+    _mesh(typed(service, Service), typed(pod, Pod), typed(rule, DestinationRule))
     _run(typed(pod, Pod))
     typed(node, Node)
     wiring = wire(typed(device, Device), typed(model, DeviceModel), mapper_for)
@@ -203,7 +213,23 @@ def test_every_room_takes_it(objects: list[Object]) -> None:
         twin.status(3.0, NOW)
 
 
-def _control(pod: Object, deployment: Object, node: Object) -> None:
+def _mesh(service: Service, pod: Pod, rule: DestinationRule) -> None:
+    table = build([service], [pod], "gw-a", rules=[rule])
+    targets = {}
+    for door, called in table.doors.items():
+        entry = table.entries[called.name]
+        endpoints = entry.ports[called.port].endpoints
+        assert all(0 < port < 1 << 16 for port in (door.port, *(each.port for each in endpoints)))
+        assert door.protocol in ("TCP", "UDP")
+        assert not {"\n", ";", "}"} & set("".join((door.address, *(each.ip for each in endpoints)))), "it is part of a ruleset"
+        assert table.admits(called.name, "default") in (True, False)
+        targets[door] = Target(4000, tuple((each.ip, each.port) for each in endpoints), entry.policy.kind)
+        peek.header(b"GET / HTTP/1.1\r\nx-user: a\r\n\r\n", entry.policy.header)
+    ruleset(targets, "169.254.96.16", ())
+
+
+def _control(pod: Object, deployment: Object, service: Object, node: Object) -> None:
+    slices.reconcile([service], [], [typed(pod, Pod)], set(), {}.get, NOW)
     pods = [Owned.of(pod), Owned.of(pod._replace(body=pod.body.replace(b"nodeName", b"x")))]
     parsed = typed(node, Node)
     deployments.reconcile(deployment, pods, {}.get, NOW, {"gw-a"})
