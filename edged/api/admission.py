@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from edged.api.allocation import SERVICES, keep
 from edged.api.exchange import number
 from edged.api.routes import Route
 from edged.api.status import StatusError, conflict, invalid, invalid_option
@@ -72,8 +73,8 @@ def admit_changed(route: Route, old: Object, value: JSON, policy: str) -> Admitt
     if row.namespaced:
         metadata["namespace"] = route.namespace
     _take_over(metadata, before["metadata"])
-    if row.resource == "services":
-        _keep_address(value, before)
+    if row.resource == SERVICES:
+        keep(value, before)
     value.pop("status", None)
     status = before.pop("status", None)
     if value.get("spec") != before.get("spec"):
@@ -175,14 +176,6 @@ def _take_over(metadata: JSON, ours: JSON) -> None:
         metadata.pop(field, None)
         if ours.get(field) is not None:
             metadata[field] = ours[field]
-
-
-def _keep_address(value: JSON, before: JSON) -> None:
-    """A service keeps its address when a client leaves it out, as in Kubernetes."""
-    spec, was = value.setdefault("spec", {}), before.get("spec", {})
-    for field in ("clusterIP", "clusterIPs"):
-        if not spec.get(field) and was.get(field):
-            spec[field] = was[field]
 
 
 def _parsed(row: Row, value: JSON) -> Kind:

@@ -8,11 +8,16 @@ from edged.model.apps import Deployment
 from edged.model.coordination import Lease
 from edged.model.core import ConfigMap, ContainerStatus, Event, Namespace, Node, Pod, PodSpec, Secret, Service
 from edged.model.devices import Device, DeviceModel
+from edged.model.discovery import EndpointSlice
+from edged.model.istio import DestinationRule
 from edged.model.meta import Kind, LabelSelector
 from edged.model.multicluster import ServiceImport
+from edged.model.rules.services import EXTERNAL_NAME
 
 NONE = "<none>"
 UNKNOWN = "<unknown>"
+UNSET = "<unset>"
+MOST = 3  # ports or addresses of a slice that are shown
 ROLE = "node-role.kubernetes.io/"
 Cells = list[Any]
 
@@ -115,8 +120,21 @@ def _namespace(namespace: Namespace, now: float) -> Cells:
 
 def _service(service: Service, now: float) -> Cells:
     spec = service.spec
-    ports = ",".join(f"{port.port}/{port.protocol}" for port in spec.ports)
-    return [spec.type, spec.cluster_ip or NONE, NONE, ports or NONE, _age(service, now), _labels(spec.selector)]
+    ports = ",".join(f"{port.port}{f':{port.node_port}' if port.node_port else ''}/{port.protocol}" for port in spec.ports)
+    outside = spec.external_name if spec.type == EXTERNAL_NAME else ",".join(spec.external_ips)
+    return [spec.type, spec.cluster_ip or NONE, outside or NONE, ports or NONE, _age(service, now), _labels(spec.selector)]
+
+
+def _endpoint_slice(found: EndpointSlice, now: float) -> Cells:
+    ports = _some([str(port.port) for port in found.ports])
+    addresses = _some([address for endpoint in found.endpoints for address in endpoint.addresses])
+    return [found.address_type, ports, addresses, _age(found, now)]
+
+
+def _some(texts: Sequence[str]) -> str:
+    """The first of many, as kubectl's own printer has them."""
+    more = f" + {len(texts) - MOST} more..." if len(texts) > MOST else ""
+    return (",".join(texts[:MOST]) + more) or UNSET
 
 
 def _service_import(imported: ServiceImport, now: float) -> Cells:
@@ -126,6 +144,10 @@ def _service_import(imported: ServiceImport, now: float) -> Cells:
     nodes = ",".join(sorted({endpoint.node for endpoint in endpoints}))
     groups = ",".join(cluster.cluster for cluster in imported.status.clusters)
     return [imported.spec.type, groups or NONE, ports or NONE, ready, _age(imported, now), nodes or NONE]
+
+
+def _destination_rule(rule: DestinationRule, now: float) -> Cells:
+    return [rule.spec.host or NONE, _age(rule, now)]
 
 
 def _config_map(config: ConfigMap, now: float) -> Cells:
@@ -235,6 +257,7 @@ PRINTS: dict[type[Kind], Print] = {
         ],
         _service,
     ),
+    DestinationRule: Print([Column("Host"), _AGE], _destination_rule),
     ConfigMap: Print([Column("Data", type="integer"), _AGE], _config_map),
     Secret: Print([Column("Type"), Column("Data", type="integer"), _AGE], _secret),
     Event: Print(
@@ -266,6 +289,7 @@ PRINTS: dict[type[Kind], Print] = {
         _deployment,
     ),
     Lease: Print([Column("Holder"), _AGE], _lease),
+    EndpointSlice: Print([Column("AddressType"), Column("Ports"), Column("Endpoints"), _AGE], _endpoint_slice),
     ServiceImport: Print(
         [
             Column("Type"),

@@ -3,7 +3,7 @@
 import platform
 
 from edged import __version__
-from edged.model.kinds import KINDS, Row
+from edged.model.kinds import SPOKEN, Row
 from edged.model.meta import JSON
 
 MAJOR, MINOR = "1", "32"  # of the Kubernetes API that this one follows: kubectl chooses its ways by it
@@ -39,23 +39,23 @@ def discovery(path: str) -> JSON | None:
             return _resources("v1")
         case ["apis", group] if group in _groups():
             return {"kind": "APIGroup", "apiVersion": "v1", **_group(group)}
-        case ["apis", group, number] if any((row.group, row.version) == (group, number) for row in KINDS):
+        case ["apis", group, number] if any((row.group, row.version) == (group, number) for row in SPOKEN):
             return _resources(f"{group}/{number}")
     return None
 
 
 def _groups() -> list[str]:
-    return sorted({row.group for row in KINDS if row.group})
+    return sorted({row.group for row in SPOKEN if row.group})
 
 
 def _group(name: str) -> JSON:
-    numbers = sorted({row.version for row in KINDS if row.group == name})
+    numbers = sorted({row.version for row in SPOKEN if row.group == name})
     versions = [{"groupVersion": f"{name}/{number}", "version": number} for number in numbers]
     return {"name": name, "versions": versions, "preferredVersion": versions[-1]}
 
 
 def _resources(api_version: str) -> JSON:
-    rows = [row for row in KINDS if row.api_version == api_version]
+    rows = [row for row in SPOKEN if row.api_version == api_version]
     resources = [resource for row in rows for resource in _row(row)]
     return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": api_version, "resources": resources}
 

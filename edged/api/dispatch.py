@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from itertools import chain
 
 from edged.api import openapi
+from edged.api.allocation import Addresses
 from edged.api.discovery import SCALED, discovery, version
 from edged.api.exchange import Answer, ByteStream, Request, flag, json_answer, text_answer
 from edged.api.http import describe
@@ -16,7 +17,7 @@ from edged.api.removals import Removals
 from edged.api.routes import Route, parted, route
 from edged.api.scale import scale_of
 from edged.api.status import StatusError, of_error
-from edged.api.writes import Addresses, Writes
+from edged.api.writes import Writes
 from edged.errors import EdgedError
 from edged.identity.certificates import Subject
 from edged.kit.log import Log
@@ -28,7 +29,10 @@ from edged.wire.peer import Logs
 
 HEALTH = ("/healthz", "/livez", "/readyz")
 PUBLIC = (*HEALTH, "/version")  # what anyone who reaches the port may know, as in Kubernetes
-STATUS = "/edged/v1/status"  # of the node, for `edged status`: not a part of Kubernetes
+NODE = "/edged/v1/"  # what this node says to its own commands: not a part of Kubernetes
+STATUS = NODE + "status"
+NETCHECK = NODE + "netcheck"
+PING = NODE + "ping/"  # and the name of another node
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 WRITES = ("POST", "PUT", "PATCH")
 NOWHERE = "the server could not find the requested resource"
@@ -41,8 +45,8 @@ class Dispatch:
     """Answers requests out of the store.
 
     `open_logs(opening, node)` opens what a container on a node printed, `figures()` are further lines of `/metrics`,
-    `status()` is what `edged status` shows, `me` is this node. A declared error is the answer that it names; a bug is a 500
-    and a line in the log, and the daemon goes on.
+    `status()` is what `edged status` shows, `netcheck()` and `ping(node)` what these commands do, `me` is this node. A declared
+    error is the answer that it names; a bug is a 500 and a line in the log, and the daemon goes on.
     """
 
     def __init__(
@@ -54,11 +58,13 @@ class Dispatch:
         new_uid: Callable[[], str],
         figures: Callable[[], Iterable[Figure]],
         status: Callable[[], JSON],
+        netcheck: Callable[[], Awaitable[JSON]],
+        ping: Callable[[str], Awaitable[JSON]],
         log: Log,
         me: Subject,
     ) -> None:
         self._store, self._open_logs, self._wall, self._log = store, open_logs, wall, log
-        self._figures, self._status = figures, status
+        self._figures, self._status, self._netcheck, self._ping = figures, status, netcheck, ping
         self._reads = Reads(store, wall)
         self._writes = Writes(store, self._reads, addresses, wall, new_uid)
         self._removals = Removals(store, self._reads, wall)
@@ -149,8 +155,8 @@ class Dispatch:
             return text_answer(200, "ok")
         if path == "/version":
             return json_answer(200, version())
-        if path == STATUS:
-            return json_answer(200, self._status())
+        if path.startswith(NODE):
+            return json_answer(200, await self._of_node(path))
         if path == "/metrics":
             return text_answer(
                 200, exposition(chain(self._requests.figures(), self._own_figures(), self._figures())), CONTENT_TYPE
@@ -164,6 +170,15 @@ class Dispatch:
         if found is None:
             raise StatusError(404, NOWHERE)
         return json_answer(200, found)
+
+    async def _of_node(self, path: str) -> JSON:
+        if path == STATUS:
+            return self._status()
+        if path == NETCHECK:
+            return await self._netcheck()
+        if path.startswith(PING):
+            return await self._ping(path.removeprefix(PING))
+        raise StatusError(404, NOWHERE)
 
     def _own_figures(self) -> Iterator[Figure]:
         yield Figure("edged_store_revision", "The number of the store's last change.", self._store.revision)

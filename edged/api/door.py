@@ -13,11 +13,11 @@ from typing import Protocol
 import trio
 
 from edged.api import who
+from edged.api.allocation import Addresses, Allocate
 from edged.api.dispatch import Dispatch, OpenLogs
 from edged.api.http import Connection, describe
 from edged.api.kubeconfig import ClientAuthority
 from edged.api.metrics import Figure
-from edged.api.writes import Addresses, Allocate
 from edged.errors import InvalidError
 from edged.identity.certificates import Subject
 from edged.kit.address import Address
@@ -54,7 +54,8 @@ class Api:
     TCP callers prove themselves with a certificate of the node's own client authority in `state_dir` (edged.api.kubeconfig);
     on the Unix socket the daemon's own user and root are administrators. `allocate(namespace, name, used)` gives a service
     its address, and `is_service_address` knows which ones a client may choose; `open_logs(opening, node)` opens what a
-    container on a node printed; `figures()` are further lines of `/metrics`, `status()` what `edged status` shows.
+    container on a node printed; `figures()` are further lines of `/metrics`, `status()` what `edged status` shows,
+    `netcheck()` and `ping(node)` what these commands do.
     """
 
     def __init__(
@@ -73,12 +74,16 @@ class Api:
         is_service_address: Callable[[str], bool],
         figures: Callable[[], Iterable[Figure]],
         status: Callable[[], JSON],
+        netcheck: Callable[[], Awaitable[JSON]],
+        ping: Callable[[str], Awaitable[JSON]],
         log: Log,
     ) -> None:
         self._identity, self._state_dir, self._wall, self._log = identity, state_dir, wall, log
         self._host, self._port, self._socket_path = host, port, socket_path
         addresses = Addresses(allocate, is_service_address)
-        self._dispatch = Dispatch(store, addresses, open_logs, wall, new_uid, figures, status, log, identity.subject)
+        self._dispatch = Dispatch(
+            store, addresses, open_logs, wall, new_uid, figures, status, netcheck, ping, log, identity.subject
+        )
         self._bodies = trio.CapacityLimiter(MAX_BODIES)
 
     async def run(self, *, task_status: trio.TaskStatus[Address] = trio.TASK_STATUS_IGNORED) -> None:

@@ -5,7 +5,7 @@ kubectl before 1.25 checks by itself, by a version 2 document in protobuf; a doc
 """
 
 from edged import __version__
-from edged.model.kinds import KINDS
+from edged.model.kinds import SPOKEN
 from edged.model.meta import JSON
 
 PROTOBUF_V2 = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
@@ -26,7 +26,7 @@ def v2_protobuf() -> bytes:
 
 def v3(path: str) -> JSON | None:
     """`/openapi/v3`, the list of documents, or one of them (`/openapi/v3/apis/apps/v1`); None for any other path."""
-    documents = {_place(row.api_version): row.api_version for row in KINDS}
+    documents = {_place(row.api_version): row.api_version for row in SPOKEN}
     wanted = path.removeprefix("/openapi/v3").strip("/")
     if not wanted:
         return {"paths": {place: {"serverRelativeURL": f"/openapi/v3/{place}"} for place in documents}}
@@ -36,7 +36,7 @@ def v3(path: str) -> JSON | None:
 def _document(api_version: str) -> JSON:
     paths: JSON = {}
     parameter = {"name": "fieldValidation", "in": "query", "schema": {"type": "string", "uniqueItems": True}}
-    for row in KINDS:
+    for row in SPOKEN:
         if row.api_version != api_version:
             continue
         namespace = "namespaces/{namespace}/" if row.namespaced else ""

@@ -3,9 +3,9 @@
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from edged.model.kinds import KINDS, Row
+from edged.model.kinds import SPOKEN, Row
 
-_ROWS = {(row.group, row.version, row.plural): row for row in KINDS}
+_ROWS = {(row.group, row.version, row.plural): row for row in SPOKEN}
 _NAMESPACES = _ROWS["", "v1", "namespaces"]
 
 

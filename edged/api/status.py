@@ -12,6 +12,7 @@ from edged.errors import (
     ExpiredError,
     InvalidError,
     NotFoundError,
+    QuotaError,
     StorageError,
     UnreachableError,
 )
@@ -43,6 +44,7 @@ _CODES: dict[type[EdgedError], int] = {
     ExpiredError: 410,
     DeniedError: 403,
     UnreachableError: 503,
+    QuotaError: 403,
     StorageError: 507,
 }
 MAX_CAUSES = 32  # causes that an answer lists: enough to repair a manifest, and a hostile one earns no long answer

@@ -21,7 +21,7 @@ class Shape:
     def one(self, obj: Object, now: float) -> JSON:
         """One object."""
         if self._form.what == PLAIN:
-            return whole(obj)
+            return self._whole(obj)
         if self._form.what == PARTIAL:
             return self._partial(obj)
         return self._table([obj], str(obj.rv), now, columns=True)
@@ -30,7 +30,7 @@ class Shape:
         """A list of objects as it is at change number `rv`."""
         metadata = {"resourceVersion": str(rv)}
         if self._form.what == PLAIN:
-            items = [whole(obj) for obj in objects]
+            items = [self._whole(obj) for obj in objects]
             return {"kind": f"{self._row.kind}List", "apiVersion": self._row.api_version, "metadata": metadata, "items": items}
         if self._form.what == PARTIAL:
             items = [self._partial(obj) for obj in objects]
@@ -80,10 +80,14 @@ class Shape:
         cells = printed.cells(typed(obj, self._row.acts), now)
         row: JSON = {"cells": [obj.key.name, *cells] if printed.name_first else cells}
         if self._included == "Object":
-            row["object"] = whole(obj)
+            row["object"] = self._whole(obj)
         elif self._included == "Metadata":
             row["object"] = self._partial(obj)
         return row
+
+    def _whole(self, obj: Object) -> JSON:
+        """In the version that was asked for, whatever it was written in."""
+        return {**whole(obj), "apiVersion": self._row.api_version}
 
     def _partial(self, obj: Object) -> JSON:
         return {"kind": PARTIAL, "apiVersion": self._form.api_version, "metadata": whole(obj)["metadata"]}

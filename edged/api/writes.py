@@ -1,8 +1,6 @@
 """The verbs that make and change: create, update, patch, each decided on what is stored and written once."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import NamedTuple
+from collections.abc import Callable
 
 from edged.api.admission import (
     Admitted,
@@ -13,6 +11,7 @@ from edged.api.admission import (
     field_validation,
     warning_headers,
 )
+from edged.api.allocation import SERVICES, Addresses, Allocations
 from edged.api.deletion import finished
 from edged.api.exchange import Answer, Request, json_answer
 from edged.api.patches import patched
@@ -20,7 +19,7 @@ from edged.api.protobuf import PROTOBUF, decode
 from edged.api.reads import Reads
 from edged.api.routes import Route
 from edged.api.scale import SCALE, scale_of, scaled
-from edged.api.status import StatusError, already_exists, conflict, invalid, invalid_option, not_found
+from edged.api.status import StatusError, already_exists, conflict, invalid_option, not_found
 from edged.errors import ConflictError, NotFoundError
 from edged.model import causes
 from edged.model.documents import parse
@@ -32,17 +31,8 @@ from edged.store.writes import Create, Delete, Put, PutStatus, Write
 
 MAX_TRIES = 5  # of a write whose object changed between its reading and its writing; then the client is told (409)
 BODY_TYPES = ("application/json", "application/yaml", PROTOBUF)
-NAMESPACES, SERVICES = "namespaces", "services"
+NAMESPACES = "namespaces"
 FIRST_STATUS: dict[str, JSON] = {"pods": {"phase": "Pending"}, NAMESPACES: {"phase": "Active"}, SERVICES: {"loadBalancer": {}}}
-HEADLESS = "None"
-Allocate = Callable[[str, str, set[str]], str]
-
-
-class Addresses(NamedTuple):
-    """Addresses of services: `allocate(namespace, name, used)` gives one that is free, `serves` knows one when it sees it."""
-
-    allocate: Allocate
-    serves: Callable[[str], bool]
 
 
 class Writes:
@@ -52,14 +42,13 @@ class Writes:
         self, store: Store, reads: Reads, addresses: Addresses, wall: Callable[[], float], new_uid: Callable[[], str]
     ) -> None:
         self._store, self._reads = store, reads
-        self._addresses, self._wall, self._new_uid = addresses, wall, new_uid
-        self._promised: set[str] = set()  # addresses of services that are being written
+        self._allocations, self._wall, self._new_uid = Allocations(store, addresses), wall, new_uid
 
     async def create(self, route: Route, request: Request) -> Answer:
         """A new object of the body, in the route's namespace, which must be there."""
         policy = field_validation(request.query.get("fieldValidation", ""))
         admitted = admit_new(route, document(request), policy, self._new_uid(), self._wall())
-        with self._addressed(route, admitted.value):
+        with self._allocations.settled(route, admitted.value):
             obj = await self._create(route, admitted.value, dry_run=dry_run(request))
         return self._answer(route, request, obj, admitted.warnings, 201)
 
@@ -89,27 +78,6 @@ class Writes:
             raise not_found(BY_RESOURCE[NAMESPACES], route.namespace)
         return [Put(namespace.key, namespace.body, namespace.rv)]
 
-    @contextmanager
-    def _addressed(self, route: Route, value: JSON) -> Iterator[None]:
-        """A new service with an address that no other has or is about to have."""
-        spec = value.get("spec", {})
-        asked = spec.get("clusterIP")
-        if route.row.resource != SERVICES or asked == HEADLESS:
-            yield
-            return
-        services = (whole(obj).get("spec", {}) for obj in self._store.list(SERVICES))
-        used = self._promised.union(service.get("clusterIP", "") for service in services)
-        if asked and (asked in used or not self._addresses.serves(asked)):
-            why = "provided IP is already allocated" if asked in used else "the provided IP is not in the valid range"
-            raise invalid(route.row, value["metadata"]["name"], [causes.invalid("spec.clusterIP", asked, why)])
-        address = asked or self._addresses.allocate(route.namespace, value["metadata"]["name"], used)
-        spec["clusterIP"], spec["clusterIPs"] = address, [address]
-        self._promised.add(address)
-        try:
-            yield
-        finally:
-            self._promised.discard(address)
-
     async def update(self, route: Route, request: Request) -> Answer:
         """The body in place of the object; with a resourceVersion only if that is what it replaces."""
         value = document(request)
@@ -124,7 +92,7 @@ class Writes:
             change = patched("", row.group, request.content_type, request.body)
             return await self._change(route, request, lambda obj: scaled(obj, change(scale_of(obj))))
         change = patched(row.kind, row.group, request.content_type, request.body)
-        return await self._change(route, request, lambda obj: change(whole(obj)))
+        return await self._change(route, request, lambda obj: change({**whole(obj), "apiVersion": row.api_version}))
 
     async def _change(self, route: Route, request: Request, make: Callable[[Object], JSON]) -> Answer:
         """What `make` makes of the object in place of it; tried again when it changed, unless the client named a version."""
@@ -135,13 +103,14 @@ class Writes:
             if expected_rv(value) not in (None, old.rv):
                 raise conflict(route.row, route.name)
             admitted = (admit_status if route.subresource == "status" else admit_changed)(route, old, value, policy)
-            if dry_run(request):
-                body, status = split(admitted.value)
-                return self._answer(route, request, old._replace(body=body, status=status), admitted.warnings)
-            try:
-                obj = (await self._store.write(_write(route, old, admitted)))[0]
-            except ConflictError:
-                continue
+            with self._allocations.settled(route, admitted.value, old):
+                if dry_run(request):
+                    body, status = split(admitted.value)
+                    return self._answer(route, request, old._replace(body=body, status=status), admitted.warnings)
+                try:
+                    obj = (await self._store.write(_write(route, old, admitted)))[0]
+                except ConflictError:
+                    continue
             return self._answer(route, request, obj, admitted.warnings)
         raise conflict(route.row, route.name)
 

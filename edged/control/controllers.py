@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import trio
 
-from edged.control import deployments, exports, failover, lease, nodes, scheduler
+from edged.control import deployments, exports, failover, lease, nodes, scheduler, slices
 from edged.control.failover import Group, Plan
 from edged.control.liveness import SETTLE_S, Liveness, Sight
 from edged.control.nodes import Facts
@@ -31,8 +31,7 @@ REST_S = 1.0  # the longest rest after a round: under steady change control take
 NAMESPACES = ("default", lease.NAMESPACE)
 
 # The resources whose changes may give controllers something to do: readings of devices and events come every second.
-OWN = frozenset({"nodes", "namespaces"})
-ALL = OWN | {"pods", lease.KEY.resource, *failover.WORKLOADS, *exports.WATCHED}
+ALL = frozenset({"nodes", "namespaces", "pods", lease.KEY.resource, *failover.WORKLOADS, *exports.WATCHED, slices.RESOURCE})
 
 
 _Nodes = dict[str, tuple[Object, Node]]  # by name: as the store has it, and as its struct
@@ -63,6 +62,9 @@ class Control:
     ) -> None:
         self._store, self._membership, self._facts = store, membership, facts
         self._recorder, self._wall, self._log = recorder, wall, log
+        self._due = trio.Event()
+        self._own_changed = True
+        self._said = frozenset({key(Node, facts.name), *(key(Namespace, name) for name in NAMESPACES)})
         self._quorum_since: float | None = None
         self._liveness, self._sign, self._parsed = Liveness(settle), lease.Sign(), Parsed()
 
@@ -70,19 +72,20 @@ class Control:
         """Control until cancelled; started when this node's own Node is in the store."""
         await self._apply(self._own())
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._prune)
+            for task in (self._prune, self._watch_store, self._watch_group):
+                nursery.start_soon(task)
             task_status.started()
             while True:
-                began, revision, view = trio.current_time(), self._store.revision, self._membership.view
-                again = await self._round(view)
+                self._due = trio.Event()
+                began = trio.current_time()
+                again = await self._round(self._membership.view)
                 await trio.sleep(min(REST_S, trio.current_time() - began))
                 with trio.move_on_at(again):
-                    await self._any(revision, view)
+                    await self._due.wait()
 
     async def _round(self, view: View) -> float:
         """Do what is to be done now; returns when (trio's clock) to look again although nothing changed."""
-        again = float("inf")
-        done = (await self._apply(self._own())).done
+        again, done = float("inf"), await self._say_own()
         if view.holder != self._membership.node:
             self._liveness.hear(view.members)
             self._liveness.rest()
@@ -93,6 +96,15 @@ class Control:
             led, again = await self._lead(view)
             done &= led
         return again if done else min(again, trio.current_time() + RETRY_S)
+
+    async def _say_own(self) -> bool:
+        """Say of itself what is not said yet, if that may have changed; whether it is on disk."""
+        if not self._own_changed:
+            return True
+        self._own_changed = False
+        done = (await self._apply(self._own())).done
+        self._own_changed |= not done
+        return done
 
     def _own(self) -> list[Step]:
         """What this node says of itself; and the namespaces that everybody expects."""
@@ -121,7 +133,7 @@ class Control:
         back = self._say_seen(there, view)
         signed = self._sign.writes(self._store.get(lease.KEY), self._membership.node, now, steady)
         steps = [*away.values(), *back, *plan.steps, *self._reconcile(workloads, pods, silent, now)]
-        steps += self._export(pods, silent, now)
+        steps += self._publish(pods, silent, now)
         taken = await self._apply([*steps, Step(tuple(signed))] if signed else steps)
         self._liveness.told((name for name, step in away.items() if step in taken.steps), steady)
         if not taken.done:
@@ -172,11 +184,13 @@ class Control:
         writes += deployments.orphans((each for group in owned.values() for each in group), owners, now)
         return [Step((write,)) for write in writes]
 
-    def _export(self, pods: Iterable[Owned], silent: set[str], now: float) -> list[Step]:
-        """What other groups see of this one, each import on its own."""
+    def _publish(self, pods: Iterable[Owned], silent: set[str], now: float) -> list[Step]:
+        """Who answers for services: for the tools here, and for other groups; each write on its own."""
         services, imports = (self._store.list(resource) for resource in exports.WATCHED)
-        of_pods = (each.pod for each in pods)
+        of_pods = [each.pod for each in pods]
         writes = exports.reconcile(services, imports, of_pods, self._facts.group, silent, self._store.last_uid, now)
+        there = self._store.list(slices.RESOURCE)
+        writes += slices.reconcile(services, there, of_pods, silent, self._store.last_uid, now)
         return [Step((write,)) for write in writes]
 
     def _schedule(self, view: View, now: float) -> list[Step]:
@@ -212,30 +226,34 @@ class Control:
         if step.note is not None:
             await self._recorder.record(*step.note)
 
-    async def _any(self, revision: int, view: View) -> None:
-        """Wait until the store changes in what matters here, or the view of the group does."""
-        async with trio.open_nursery() as nursery:
+    async def _watch_store(self) -> None:
+        """A round is due when the store changes in what matters here."""
+        revision = self._store.revision
+        while True:
+            seen, revision = revision, await self._store.changed(revision)
+            if self._concerned(seen):
+                self._due.set()
 
-            async def store() -> None:
-                matters = ALL if view.holder == self._membership.node else OWN
-                seen, now = revision, await self._store.changed(revision)
-                while not self._concerned(seen, matters):
-                    seen, now = now, await self._store.changed(now)
-                nursery.cancel_scope.cancel()
+    async def _watch_group(self) -> None:
+        """A round is due when the view of the group changes."""
+        view = self._membership.view
+        while True:
+            view = await self._membership.changed(view)
+            self._due.set()
 
-            async def group() -> None:
-                await self._membership.changed(view)
-                nursery.cancel_scope.cancel()
-
-            nursery.start_soon(store)
-            nursery.start_soon(group)
-
-    def _concerned(self, since: int, matters: frozenset[str]) -> bool:
+    def _concerned(self, since: int) -> bool:
+        """Whether the changes since a revision may give something to do: to who does not lead, to what it says of itself."""
         try:
-            changed = (change.object.key for change in self._store.changes(since))
-            return any(one.resource in matters and not exports.of_others(one, self._facts.group) for one in changed)
+            changed = {change.object.key for change in self._store.changes(since)}
         except ExpiredError:
+            self._own_changed = True
             return True
+        own = not changed.isdisjoint(self._said)
+        self._own_changed |= own
+        return own or (self._membership.leads and any(map(self._matters, changed)))
+
+    def _matters(self, changed: Key) -> bool:
+        return changed.resource in ALL and not exports.of_others(changed, self._facts.group)
 
     async def _prune(self) -> None:
         while True:

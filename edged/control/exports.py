@@ -9,14 +9,13 @@ from collections.abc import Callable, Collection, Iterable
 
 import msgspec
 
+from edged.model.closure import is_exported
 from edged.model.core import Pod, Service
 from edged.model.endpoints import chosen, is_ready, target
 from edged.model.kinds import BY_STRUCT
 from edged.model.meta import JSON
 from edged.model.multicluster import (
     CLUSTER_SET_IP,
-    EXPORT,
-    EXPORTED,
     GROUP_LABEL,
     SERVICE_LABEL,
     WITHOUT_IP,
@@ -55,7 +54,7 @@ def reconcile(
     `imports` may be those of all groups. `last_uid` gives the uid of the last object of a key: as with pods, two nodes that
     know the same history make the same object.
     """
-    exported = [service for obj in services if _is_exported(service := typed(obj, Service))]
+    exported = [service for obj in services if is_exported(service := typed(obj, Service))]
     there = {obj.key: obj for obj in imports if not of_others(obj.key, group)}
     writes: list[Write] = []
     local: dict[str, list[Pod]] = defaultdict(list)
@@ -72,10 +71,6 @@ def reconcile(
 def of_others(key: Key, group: str) -> bool:
     """Whether it is the import of a service of another group: a fleet has many, and they change often."""
     return key.resource == _ROW.resource and group_of(key.name) != group
-
-
-def _is_exported(service: Service) -> bool:
-    return service.metadata.annotations.get(EXPORT) == EXPORTED and service.metadata.deletion_timestamp is None
 
 
 def _show(

@@ -162,6 +162,7 @@ class PodSpec(Part, frozen=True):
     termination_grace_period_seconds: int = 30
     host_network: bool = False
     hostname: str = ""
+    subdomain: str = ""
     tolerations: tuple[Toleration, ...] = ()
 
 
@@ -240,22 +241,48 @@ class Pod(Kind, frozen=True):
 
 
 class ServicePort(Part, frozen=True):
-    """A port of a service: `port` at its address leads to `target_port` (number or name) of a pod."""
+    """A port of a service: `port` at its address leads to `target_port` (number or name) of a pod.
+
+    So does `node_port` at all addresses of every node; 0 when there is none.
+    """
 
     port: int
     name: str = ""
     protocol: str = "TCP"
     target_port: IntOrString | None = None
+    node_port: int = 0
+
+
+class ClientIPConfig(Part, frozen=True):
+    """How long a client that says nothing keeps its pod, in seconds."""
+
+    timeout_seconds: int = 10800
+
+
+class SessionAffinityConfig(Part, frozen=True):
+    """Of `session_affinity`."""
+
+    client_ip: ClientIPConfig = msgspec.field(name="clientIP", default=ClientIPConfig())
 
 
 class ServiceSpec(Part, frozen=True):
-    """`cluster_ip` is out of 9.251.0.0/16, given at creation; "None" makes the service headless."""
+    """`cluster_ip` is out of 9.251.0.0/16, given at creation; "None" makes the service headless.
+
+    `type` is ClusterIP, NodePort or ExternalName; `session_affinity` None or ClientIP; `internal_traffic_policy` Cluster or
+    Local (pods of the caller's node alone). `external_ips` are addresses at which nodes answer for the service, too.
+    """
 
     selector: dict[str, str] = {}
     ports: tuple[ServicePort, ...] = ()
     cluster_ip: str = msgspec.field(name="clusterIP", default="")
     cluster_ips: tuple[str, ...] = msgspec.field(name="clusterIPs", default=())
     type: str = "ClusterIP"
+    external_name: str = ""
+    external_ips: tuple[str, ...] = msgspec.field(name="externalIPs", default=())
+    session_affinity: str = "None"
+    session_affinity_config: SessionAffinityConfig = SessionAffinityConfig()
+    internal_traffic_policy: str = "Cluster"
+    publish_not_ready_addresses: bool = False
 
 
 class Service(Kind, frozen=True):

@@ -105,6 +105,13 @@ def _strategy(value: JSON) -> None:
 
 
 def _service_spec(value: JSON) -> None:
+    if value["type"] == "ExternalName":
+        for field in ("internalTrafficPolicy", "ipFamilies", "ipFamilyPolicy"):
+            value.pop(field)
+    if value["type"] == "NodePort":
+        value.setdefault("externalTrafficPolicy", "Cluster")
+    if value["sessionAffinity"] == "ClientIP":
+        value.setdefault("sessionAffinityConfig", {"clientIP": {"timeoutSeconds": 10800}})
     if value.get("clusterIP"):
         value.setdefault("clusterIPs", [value["clusterIP"]])
     elif value.get("clusterIPs"):

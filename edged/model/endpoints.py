@@ -1,6 +1,7 @@
 """Which pods answer for a service, and where: what the mesh dials and what other groups are shown. Pure."""
 
 from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Address
 
 from edged.model.core import Node, Pod, Service, ServicePort
 
@@ -16,6 +17,15 @@ def chosen(service: Service, pods: Iterable[Pod]) -> Iterator[Pod]:
 def is_ready(thing: Pod | Node) -> bool:
     """Whether its Ready condition is True."""
     return any(condition.type == "Ready" and condition.status == "True" for condition in thing.status.conditions)
+
+
+def is_address(text: str) -> bool:
+    """Whether it is an IPv4 address: a pod without one is not called."""
+    try:
+        IPv4Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def is_lost(node: Node) -> bool:

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from edged.model import apps, coordination, core, devices, multicluster
+from edged.model import apps, coordination, core, devices, discovery, istio, multicluster
 from edged.model.meta import Kind
 
 
@@ -12,6 +12,7 @@ class Row(NamedTuple):
     `scope` says who holds its objects: `fleet` every node, `group` the nodes of one group (DESIGN.md, Replication).
     `status` says that it has a status subresource, a register of its own. `acts` is the struct of the fields that
     edged acts on. Objects that are `made` are edged's own: people read and delete them, and write none.
+    `also` are other versions of the same fields under which they are read and written.
     """
 
     group: str
@@ -25,6 +26,7 @@ class Row(NamedTuple):
     status: bool = True
     scope: str = "group"
     made: bool = False
+    also: tuple[str, ...] = ()
 
     @property
     def resource(self) -> str:
@@ -54,6 +56,7 @@ KINDS = (
     Row("", "v1", "Event", "events", core.Event, ("ev",), status=False),
     Row("apps", "v1", "Deployment", "deployments", apps.Deployment, ("deploy",), ("all",)),
     Row("coordination.k8s.io", "v1", "Lease", "leases", coordination.Lease, status=False),
+    Row("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", discovery.EndpointSlice, status=False, made=True),
     Row(DEVICES, "v1beta1", "DeviceModel", "devicemodels", devices.DeviceModel, status=False, scope="fleet"),
     Row(DEVICES, "v1beta1", "Device", "devices", devices.Device),
     Row(
@@ -61,8 +64,16 @@ KINDS = (
         scope="fleet",
         made=True,
     ),
+    Row(
+        *("networking.istio.io", "v1beta1", "DestinationRule", "destinationrules", istio.DestinationRule, ("dr",)),
+        status=False,
+        also=("v1alpha3",),
+    ),
 )
 
+# Each row in each of its versions: what clients see.
+SPOKEN = (*KINDS, *(row._replace(version=version, also=()) for row in KINDS for version in row.also))
+
 BY_RESOURCE = {row.resource: row for row in KINDS}
-BY_KIND = {(row.api_version, row.kind): row for row in KINDS}
+BY_KIND = {(row.api_version, row.kind): row for row in SPOKEN}
 BY_STRUCT: dict[type[Kind], Row] = {row.acts: row for row in KINDS}

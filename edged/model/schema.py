@@ -39,7 +39,7 @@ _IDLE: dict[str, JSON] = {
     "Container": {"stdin": False, "stdinOnce": False, "tty": False},
     "SecurityContext": {"privileged": False, "readOnlyRootFilesystem": False},
     "DeploymentSpec": {"minReadySeconds": 0, "paused": False},
-    "ServiceSpec": {"externalTrafficPolicy": "Cluster", "publishNotReadyAddresses": False},
+    "ServiceSpec": {"externalTrafficPolicy": "Cluster"},
     "NamespaceSpec": {"finalizers": ["kubernetes"]},
     "ConfigMap": {"immutable": False},
 }

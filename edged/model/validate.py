@@ -12,7 +12,7 @@ from edged.model.failover import EFFECTS
 from edged.model.kinds import Row
 from edged.model.limits import MAX_CAUSES
 from edged.model.meta import Kind
-from edged.model.rules import devices, metadata, pods, secrets, services, workloads
+from edged.model.rules import devices, metadata, pods, secrets, services, traffic, workloads
 
 CONFIG_MAP_MAX = 1024 * 1024  # bytes of all keys and values of a ConfigMap, as in Kubernetes
 
@@ -86,6 +86,7 @@ _RULES: dict[str, Callable[[Any], Iterator[Cause]]] = {
     "events": _event,
     "deployments.apps": workloads.deployment,
     "leases.coordination.k8s.io": _lease,
+    "destinationrules.networking.istio.io": traffic.destination_rule,
     "devicemodels.devices.kubeedge.io": devices.device_model,
     "devices.devices.kubeedge.io": devices.device,
 }

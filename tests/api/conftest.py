@@ -176,8 +176,18 @@ class Served:
             new_uid=lambda: str(uuid.uuid4()),
             figures=self.figures,
             status=lambda: {"node": "gw-a"},
+            netcheck=self.netcheck,
+            ping=self.ping,
             log=Log(level="info", stream=self.logged),
         )
+
+    async def netcheck(self) -> dict[str, Any]:
+        return {"nat": "easy"}
+
+    async def ping(self, node: str) -> dict[str, Any]:
+        if self.unreachable:
+            raise UnreachableError(self.unreachable)
+        return {"node": node}
 
     async def open_logs(self, opening: Logs, node: str) -> Any:
         self.asked.append((opening, node))

@@ -82,6 +82,11 @@ def test_a_node() -> None:
 def test_the_others() -> None:
     service = cells("services", spec={"clusterIP": "9.251.1.2", "ports": [{"port": 80}, {"port": 53, "protocol": "UDP"}]})
     assert (service["Type"], service["Cluster-IP"], service["Port(s)"]) == ("ClusterIP", "9.251.1.2", "80/TCP,53/UDP")
+    outside = cells("services", spec={"type": "ExternalName", "externalName": "db.example.com"})
+    assert (outside["Cluster-IP"], outside["External-IP"], outside["Port(s)"]) == ("<none>", "db.example.com", "<none>")
+    ports = [{"port": 80, "nodePort": 30080}]
+    opened = cells("services", spec={"type": "NodePort", "externalIPs": ["203.0.113.1", "203.0.113.2"], "ports": ports})
+    assert (opened["External-IP"], opened["Port(s)"]) == ("203.0.113.1,203.0.113.2", "80:30080/TCP")
     expressions = [{"key": "a", "operator": "In", "values": ["b"]}, {"key": "c", "operator": "Exists"}]
     template = {"spec": {"containers": [{"name": "c", "image": "i:1"}]}}
     spec = {"replicas": 3, "selector": {"matchLabels": {"x": "y"}, "matchExpressions": expressions}, "template": template}

@@ -7,7 +7,14 @@ async def test_discovery(client: Any) -> None:
     assert (await client("GET", "/api")).json["versions"] == ["v1"]
     groups = (await client("GET", "/apis")).json["groups"]
     assert [group["name"] for group in groups] == [
-        *("apps", "coordination.k8s.io", "devices.kubeedge.io", "multicluster.x-k8s.io"),
+        *(
+            "apps",
+            "coordination.k8s.io",
+            "devices.kubeedge.io",
+            "discovery.k8s.io",
+            "multicluster.x-k8s.io",
+            "networking.istio.io",
+        ),
     ]
     assert (await client("GET", "/apis/apps")).json["preferredVersion"]["version"] == "v1"
     core = {resource["name"]: resource for resource in (await client("GET", "/api/v1")).json["resources"]}

@@ -59,3 +59,11 @@ async def test_a_bug_is_a_500_and_a_line_in_the_log(served: Any, client: Any, mo
     assert "ZeroDivisionError: of the test at " in served.logged.getvalue()
     served.logged.truncate(0)
     assert (await client("GET", "/healthz")).status == 200
+
+
+async def test_what_the_node_says_of_itself_and_finds_of_its_network(client: Any) -> None:
+    assert (await client("GET", "/edged/v1/status")).json == {"node": "gw-a"}
+    assert (await client("GET", "/edged/v1/netcheck")).json == {"nat": "easy"}
+    assert (await client("POST", "/edged/v1/netcheck")).status == 405
+    assert (await client("GET", "/edged/v1/ping/gw-b")).json == {"node": "gw-b"}
+    assert (await client("GET", "/edged/v1/ping/yard/gw-b")).json == {"node": "yard/gw-b"}

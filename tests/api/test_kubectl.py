@@ -10,7 +10,7 @@ import trio
 
 from edged.identity.authority import Authority
 from edged.model.objects import Key, dump
-from edged.store.writes import Delete, PutStatus
+from edged.store.writes import Create, Delete, PutStatus
 
 pytestmark = pytest.mark.tool("kubectl")
 
@@ -102,10 +102,83 @@ async def test_version_and_api_resources(kubectl: Any) -> None:
     assert set(names.split()) == {
         "configmaps", "events", "namespaces", "nodes", "pods", "secrets", "services", "deployments.apps",
         "leases.coordination.k8s.io", "devicemodels.devices.kubeedge.io", "devices.devices.kubeedge.io",
-        "serviceimports.multicluster.x-k8s.io",
+        "serviceimports.multicluster.x-k8s.io", "endpointslices.discovery.k8s.io", "destinationrules.networking.istio.io",
     }  # fmt: skip
-    versions = ["apps/v1", "coordination.k8s.io/v1", "devices.kubeedge.io/v1beta1", "multicluster.x-k8s.io/v1alpha1", "v1"]
+    versions = [
+        *("apps/v1", "coordination.k8s.io/v1", "devices.kubeedge.io/v1beta1"),
+        *("discovery.k8s.io/v1", "multicluster.x-k8s.io/v1alpha1"),
+        *("networking.istio.io/v1alpha3", "networking.istio.io/v1beta1", "v1"),
+    ]
     assert (await kubectl("api-versions")).split() == versions
+
+
+NODE_PORTS = """
+apiVersion: v1
+kind: Service
+metadata: {name: open}
+spec:
+  type: NodePort
+  sessionAffinity: ClientIP
+  externalIPs: [203.0.113.7]
+  ports: [{name: web, port: 80}, {name: dns, port: 53, protocol: UDP, nodePort: 30053}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: outside}
+spec: {type: ExternalName, externalName: db.example.com}
+"""
+
+
+async def test_services_of_other_types(kubectl: Any) -> None:
+    await kubectl("apply", "-f", "-", stdin=NODE_PORTS)
+    port = int(await kubectl("get", "svc", "open", "-o", "jsonpath={.spec.ports[0].nodePort}"))
+    assert port in range(30000, 32768)
+    shown = (await kubectl("get", "svc", "open", "outside")).splitlines()
+    assert shown[1].split()[1:5:2] == ["NodePort", "203.0.113.7"]
+    assert f"80:{port}/TCP,53:30053/UDP" in shown[1]
+    assert shown[2].split()[1:5] == ["ExternalName", "<none>", "db.example.com", "<none>"]
+    again = await kubectl("apply", "-f", "-", stdin=NODE_PORTS)
+    assert again.count("unchanged") == 2
+    await kubectl("apply", "-f", "-", stdin=NODE_PORTS.replace("name: web, port: 80", "name: web, port: 81"))
+    other = int(await kubectl("get", "svc", "open", "-o", "jsonpath={.spec.ports[0].nodePort}"))
+    assert other in range(30000, 32768)
+    closed = NODE_PORTS.replace("type: NodePort", "type: ClusterIP").replace(", nodePort: 30053", "")
+    await kubectl("apply", "-f", "-", stdin=closed)
+    assert await kubectl("get", "svc", "open", "-o", "jsonpath={.spec.type} {.spec.ports[*].nodePort}") == "ClusterIP "
+
+
+async def test_endpoint_slices_are_read(kubectl: Any, served: Any) -> None:
+    endpoint = {"addresses": ["172.17.0.2"], "conditions": {"ready": True, "serving": True, "terminating": False}}
+    body = {
+        **{"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4", "endpoints": [endpoint]},
+        "metadata": {"name": "web-1a2b3", "namespace": "default", "labels": {"kubernetes.io/service-name": "web"}},
+        "ports": [{"name": "80-8080", "port": 8080, "protocol": "TCP"}],
+    }
+    await served.store.write(Create(Key("endpointslices.discovery.k8s.io", "default", "web-1a2b3"), "u", dump(body), None))
+    shown = (await kubectl("get", "endpointslices", "-l", "kubernetes.io/service-name=web")).splitlines()
+    assert shown[1].split()[:4] == ["web-1a2b3", "IPv4", "8080", "172.17.0.2"]
+    await kubectl("create", "service", "clusterip", "web", "--tcp=80:8080")
+    assert "172.17.0.2:8080" in await kubectl("describe", "svc", "web")
+
+
+RULE = """
+apiVersion: networking.istio.io/v1alpha3
+kind: DestinationRule
+metadata: {name: web}
+spec: {host: web, trafficPolicy: {loadBalancer: {consistentHash: {httpHeaderName: x-user}}}}
+"""
+
+
+async def test_destination_rules_in_both_versions(kubectl: Any) -> None:
+    await kubectl("apply", "-f", "-", stdin=RULE)
+    assert await kubectl("get", "dr", "web", "-o", "jsonpath={.apiVersion}") == "networking.istio.io/v1beta1"
+    assert "unchanged" in await kubectl("apply", "-f", "-", stdin=RULE)
+    newer = RULE.replace("v1alpha3", "v1beta1").replace("httpHeaderName: x-user", "useSourceIp: true")
+    assert "configured" in await kubectl("apply", "-f", "-", stdin=newer)
+    old = json.loads(await kubectl("get", "destinationrules.v1alpha3.networking.istio.io", "-o", "json"))
+    assert [each["apiVersion"] for each in old["items"]] == ["networking.istio.io/v1alpha3"]
+    wrong = RULE.replace("consistentHash: {httpHeaderName: x-user}", "simple: PASSTHROUGH")
+    assert "Unsupported value" in await kubectl("apply", "-f", "-", stdin=wrong, fails=True)
 
 
 async def test_apply_again_and_change(kubectl: Any, applied: Any) -> None:

@@ -3,7 +3,15 @@ from typing import Any
 
 async def test_openapi(client: Any) -> None:
     documents = (await client("GET", "/openapi/v3")).json["paths"]
-    groups = {"apps/v1", "coordination.k8s.io/v1", "devices.kubeedge.io/v1beta1", "multicluster.x-k8s.io/v1alpha1"}
+    groups = {
+        *("apps/v1", "coordination.k8s.io/v1", "devices.kubeedge.io/v1beta1"),
+        *(
+            "discovery.k8s.io/v1",
+            "multicluster.x-k8s.io/v1alpha1",
+            "networking.istio.io/v1alpha3",
+            "networking.istio.io/v1beta1",
+        ),
+    }
     assert set(documents) == {"api/v1", *(f"apis/{group}" for group in groups)}
     for document in documents.values():
         paths = (await client("GET", document["serverRelativeURL"])).json["paths"]

@@ -5,6 +5,7 @@ import pytest
 import trio
 
 from edged.model.objects import Key
+from edged.store.quota import QUOTA, Quota
 from edged.store.writes import Put, PutStatus
 
 MAPS = "/api/v1/namespaces/default/configmaps"
@@ -201,6 +202,15 @@ async def test_services_made_at_once_have_addresses_of_their_own(served: Any, mo
     assert len({reply.json["spec"]["clusterIP"] for reply in replies}) == 5
     for client in clients:
         await client.aclose()
+
+
+async def test_a_full_quota_is_told_as_kubernetes_tells_it(served: Any, client: Any) -> None:
+    served.store._quota = Quota(1)
+    reply = await client("POST", MAPS, {"metadata": {"name": "more"}, "data": {}})
+    assert (reply.status, reply.json["reason"]) == (403, "Forbidden")
+    assert reply.json["message"].startswith('configmaps "more" is forbidden: exceeded quota: ')
+    served.store._quota = QUOTA
+    assert (await client("POST", MAPS, {"metadata": {"name": "more"}, "data": {}})).status == 201
 
 
 async def test_a_full_disk_is_told_and_reads_go_on(served: Any, client: Any) -> None:

@@ -17,6 +17,7 @@ from edged.control.nodes import Facts
 from edged.kit.executor import Inline
 from edged.kit.log import Log
 from edged.model.core import Event, NodeSystemInfo
+from edged.model.discovery import EndpointSlice
 from edged.model.multicluster import EXPORT, ServiceImport
 from edged.model.objects import Key, dump, typed
 from edged.store.events import Recorder
@@ -113,6 +114,27 @@ async def test_who_does_not_lead_makes_nothing_until_it_does(store: Store) -> No
         assert store.list("pods") == []
         links.set()
         await until(store, lambda: bound(store) == ["gw-b", "gw-b"])
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_leads_shows_who_answers(store: Store) -> None:
+    def answering() -> list[list[str]]:
+        found = (typed(obj, EndpointSlice) for obj in store.list("endpointslices.discovery.k8s.io"))
+        return [[endpoint.node_name for endpoint in each.endpoints] for each in found]
+
+    spec = {"selector": {"app": "web"}, "ports": [{"port": 80}]}
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "default"}, "spec": spec}
+    key = Key("services", "default", "web")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(control(store, "gw-a", Links()).run)
+        await store.write(deployment(), Create(key, "s", dump(service), None))
+        await until(store, lambda: answering() == [[]])
+        await until(store, lambda: len(bound(store)) == 2)
+        for pod in store.list("pods"):
+            await store.write(PutStatus(pod.key, dump({"phase": "Running", "podIP": "172.17.0.2"})))
+        await until(store, lambda: answering() == [["gw-a", "gw-a"]])
+        await store.write(Delete(key))
+        await until(store, lambda: answering() == [])
         nursery.cancel_scope.cancel()
 
 

@@ -120,6 +120,15 @@ def test_a_service(service: JSON) -> None:
     }
 
 
+def test_services_of_other_types(service: JSON) -> None:
+    outside = default({**service, "spec": {"type": "ExternalName", "externalName": "db.example.com"}}, SERVICE)["spec"]
+    assert outside == {"type": "ExternalName", "externalName": "db.example.com", "sessionAffinity": "None"}
+    service["spec"] |= {"type": "NodePort", "sessionAffinity": "ClientIP"}
+    spec = default(service, SERVICE)["spec"]
+    assert spec["externalTrafficPolicy"] == "Cluster"
+    assert spec["sessionAffinityConfig"] == {"clientIP": {"timeoutSeconds": 10800}}
+
+
 @pytest.mark.parametrize("given", [{"clusterIP": "None"}, {"clusterIPs": ["None"]}])
 def test_a_headless_service(service: JSON, given: JSON) -> None:
     service["spec"] |= given

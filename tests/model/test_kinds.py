@@ -1,6 +1,6 @@
 import pytest
 
-from edged.model.kinds import BY_KIND, BY_RESOURCE, BY_STRUCT, KINDS, Row
+from edged.model.kinds import BY_KIND, BY_RESOURCE, BY_STRUCT, KINDS, SPOKEN, Row
 
 
 def test_names_of_a_row() -> None:
@@ -10,7 +10,8 @@ def test_names_of_a_row() -> None:
 
 
 def test_nothing_stands_twice() -> None:
-    assert len(BY_RESOURCE) == len(BY_KIND) == len(BY_STRUCT) == len(KINDS)
+    assert len(BY_RESOURCE) == len(BY_STRUCT) == len(KINDS)
+    assert len(BY_KIND) == len(SPOKEN)
     names = [name for row in KINDS for name in (row.plural, row.singular, *row.short)]
     assert len(names) == len(set(names))
 

@@ -241,10 +241,10 @@ def of_type(draw: st.DrawFn, of: str, depth: int = 0) -> Any:
 
 
 def test_an_unknown_field_in_a_part_that_is_not_acted_on() -> None:
-    value = {"spec": {"ports": [], "sessionAffinityConfig": {"nonsense": {"a": {"b": 1}}}}}
-    checked = check(value, BY_KIND["v1", "Service"])
-    assert checked.unknown == ["spec.sessionAffinityConfig.nonsense"]
-    assert checked.unacted == ["spec.sessionAffinityConfig"]
+    value = {"spec": {"securityContext": {"nonsense": {"a": {"b": 1}}}}}
+    checked = check(value, BY_KIND["v1", "Pod"])
+    assert checked.unknown == ["spec.securityContext.nonsense"]
+    assert checked.unacted == ["spec.securityContext"]
 
 
 @settings(max_examples=300)
