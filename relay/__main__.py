@@ -12,16 +12,17 @@ from random import Random
 import trio
 
 from edged import __version__
-from edged.errors import InvalidError
+from edged.errors import InvalidError, UnreachableError
 from edged.identity.verifier import Verifier
 from edged.kit.address import Address
 from edged.kit.log import Log, libraries
 from edged.kit.notify import READY, STOPPING, notify
 from edged.kit.settings import ConfigError
 from relay.clients import Clients
-from relay.config import RelayConfig, load
+from relay.config import MB, RelayConfig, load, parse_range
 from relay.core import Relay
 from relay.server import Server, listen
+from relay.udp import UdpPorts
 
 EXAMPLES = """\
 examples:
@@ -32,7 +33,8 @@ examples:
   edged-relay run --behind-proxy --authority authority.crt                   ws, a proxy ends TLS
 
 Settings are read from /etc/edged/relay.toml, then EDGED_RELAY_* (EDGED_RELAY_LISTEN, ...), then the flags.
-/healthz and /metrics are answered on the same port.
+/healthz and /metrics are answered on the same port. By UDP nodes ask at that port and the next one (udp_ports), and are
+forwarded on one port for two nodes (udp_range, 20000-21999): let these through a firewall, or nodes go on by WebSocket.
 exit codes: 0 ended on SIGTERM or SIGINT, 1 failed, 2 usage or settings
 """
 
@@ -55,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--key", metavar="FILE", help="key of that certificate")
     run.add_argument("--name", dest="names", action="append", metavar="HOST", help="host by which nodes dial this relay")
     run.add_argument("--behind-proxy", action="store_true", default=None, help="a proxy ends TLS: serve ws on any address")
+    run.add_argument("--no-udp", dest="udp", action="store_false", default=None, help="forward by WebSocket only")
     run.add_argument("--max-clients", type=int, metavar="N", help="connections at once (default 10000)")
     run.add_argument("--log-level", metavar="LEVEL", help="debug, info, warning or error")
     return parser
@@ -81,17 +84,38 @@ def _verifier(config: RelayConfig) -> Verifier:
         raise ConfigError(f"authority {config.authority}: {error}") from error
 
 
+def _udp(config: RelayConfig, address: Address, log: Log) -> UdpPorts | None:
+    if not config.udp:
+        return None
+    try:
+        return UdpPorts(
+            address.host,
+            questions=config.questions(address.port),
+            forwards=parse_range(config.udp_range),
+            most=config.udp_max,
+            rate=config.udp_rate_mb_s * MB,
+            log=log,
+        )
+    except UnreachableError as error:
+        raise ConfigError(f"udp_ports: {error}: set others, or udp = false") from error
+
+
 async def _serve(config: RelayConfig) -> None:
     log = Log(level=config.log_level)
-    relay = Relay(_verifier(config), config.names)
-    clients = Clients(relay, random=Random(), log=log)  # noqa: S311  it only spreads keep-alives in time
-    tls = _tls(config)
+    verifier, tls = _verifier(config), _tls(config)
     listeners = await listen(config.address)
     address = Address(*listeners[0].socket.getsockname()[:2])
+    hosts = [str(listener.socket.getsockname()[0]) for listener in listeners]
+    udp = _udp(config, Address("::" if "::" in hosts else address.host, address.port), log)
+    relay = Relay(verifier, config.names, udp.forwarder if udp is not None else None)
+    clients = Clients(relay, random=Random(), log=log)  # noqa: S311  it only spreads keep-alives in time
     server = Server(relay, clients, listeners, tls, most=config.max_clients, behind_proxy=config.behind_proxy, log=log)
     with libraries(log), trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
             await nursery.start(server.run)
+            if udp is not None:
+                nursery.start_soon(udp.run)
+                nursery.start_soon(clients.take_back)
             log.info(f"listening on {'wss' if tls else 'ws'}://{address}")
             notify(READY, os.environ)
             await anext(aiter(signals))

@@ -23,6 +23,7 @@ CLOSE_S = 2.0  # for the closing handshake of a WebSocket
 KEEP_ALIVE_S = 60.0  # NATs and proxies forget a silent connection after minutes
 KEEP_ALIVE_JITTER_S = 5.0  # so that clients that connected together are not pinged together
 PONG_S = 15.0
+EXPIRE_S = 15.0  # between looks for UDP ports that nobody uses
 RECEIVE = 64 << 10  # bytes asked of a socket at once: a batch of datagrams in one system call
 TOO_BIG = 1009  # the close code of a message that is too big (RFC 6455, section 7.4.1)
 
@@ -79,6 +80,12 @@ class Clients:
                     del self._clients[session]
                     self._act(self._relay.gone(session))
             nursery.cancel_scope.cancel()
+
+    async def take_back(self) -> None:
+        """Take back UDP ports that nobody uses, until cancelled."""
+        while True:
+            await trio.sleep(EXPIRE_S)
+            self._act(self._relay.expire(trio.current_time()))
 
     async def _accept(self, nursery: trio.Nursery, stream: trio.abc.Stream) -> trio_websocket.WebSocketConnection | None:
         with trio.move_on_after(PROOF_S):

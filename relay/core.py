@@ -22,6 +22,7 @@ from edged.identity.verifier import Verifier
 from edged.wire import relay as wire
 from edged.wire.codec import VERSION
 from relay.contacts import Contacts, News
+from relay.forwarder import Forwarder
 
 REPLACED = "a newer connection of this node is here"
 
@@ -63,15 +64,17 @@ class Statistics:
 class Relay:
     """Every connected client of one relay. Sessions are numbers that the caller never uses twice, for any client.
 
-    `names` are the hosts by which nodes dial this relay; empty: any. Times are seconds since 1970.
+    `names` are the hosts by which nodes dial this relay; empty: any. Without a `forwarder` nothing goes by UDP. Times are
+    seconds since 1970.
     """
 
-    def __init__(self, verifier: Verifier, names: Collection[str] = ()) -> None:
+    def __init__(self, verifier: Verifier, names: Collection[str] = (), forwarder: Forwarder | None = None) -> None:
         self._verifier = verifier
         self._names = frozenset(name.lower() for name in names)
         self._clients: dict[int, _Client] = {}
         self._groups: dict[str, dict[str, int]] = {}
         self._contacts = Contacts()
+        self.forwarder = forwarder
         self.statistics = Statistics(0, 0, 0, Counter(), Counter())
 
     @property
@@ -110,6 +113,8 @@ class Relay:
                     break
             elif isinstance(message, wire.Forward):
                 actions += self._forward(session, client.node, message)
+            elif isinstance(message, wire.Allot):
+                actions += self._allot(session, client.node, message)
             else:
                 self.statistics.dropped["unexpected"] += 1
         return actions
@@ -124,7 +129,12 @@ class Relay:
         if not group:
             del self._groups[client.node.group]
         actions: list[Action] = [Send(other, wire.Absence(client.node.name)) for other in group.values()]
-        return actions + self._told(self._contacts.go(session))
+        return actions + self._left(session)
+
+    def expire(self, now: float) -> list[Action]:
+        """Take back the UDP ports that nobody used; `now` is the forwarder's clock."""
+        pairs = self.forwarder.expire(now) if self.forwarder is not None else []
+        return [action for one, other in pairs for action in self._allotted(one, other, 0)]
 
     def late(self, session: int) -> list[Action]:
         """The time to prove is over for `session`."""
@@ -149,21 +159,34 @@ class Relay:
     def _admit(self, session: int, client: _Client, node: Subject) -> list[Action]:
         client.node = node
         group = self._groups.setdefault(node.group, {})
-        actions: list[Action] = [Send(session, wire.Welcome(VERSION, node.name, client.observed))]
+        actions: list[Action] = [Send(session, self._welcome(session, node.name, client.observed))]
         older = group.get(node.name)
-        news: list[News] = []
         if older is not None:
             actions += self._refuse(older, "replaced", REPLACED)
-            news += self._contacts.go(older)
+            actions += self._left(older)
         for name, other in group.items():
             if name != node.name:
                 actions.append(Send(session, wire.Presence(name, other)))
                 actions.append(Send(other, wire.Presence(node.name, session)))
         group[node.name] = session
-        return actions + self._told(news + self._contacts.come(session, node))
+        return actions + self._told(self._contacts.come(session, node))
+
+    def _welcome(self, session: int, node: str, observed: str) -> wire.Welcome:
+        if self.forwarder is None:
+            return wire.Welcome(VERSION, node, observed, session)
+        return wire.Welcome(VERSION, node, observed, session, self.forwarder.questions, self.forwarder.join(session))
+
+    def _left(self, session: int) -> list[Action]:
+        """A proved node is gone: its ports are closed, and other groups hear of it."""
+        if self.forwarder is not None:
+            self.forwarder.leave(session)
+        return self._told(self._contacts.go(session))
 
     def _told(self, news: list[News]) -> list[Action]:
         """News of nodes of other groups, for those who are still here."""
+        for session, _, at, here in news:
+            if not here and self.forwarder is not None:
+                self.forwarder.part(session, at)
         return [
             Send(session, wire.Presence(node.name, at, node.group) if here else wire.Absence(node.name, node.group))
             for session, node, at, here in news
@@ -171,13 +194,8 @@ class Relay:
         ]
 
     def _forward(self, session: int, sender: Subject, message: wire.Forward) -> list[Action]:
-        group = message.group or sender.group
-        to = self._groups.get(group, {}).get(message.to)
-        if to is None or to == session:
-            self.statistics.dropped["absent"] += len(message.datagrams)
-            return []
-        if group != sender.group and not self._contacts.met(session, to):
-            self.statistics.dropped["unintroduced"] += len(message.datagrams)
+        to = self._within_reach(session, sender, message.to, message.group, len(message.datagrams))
+        if to is None:
             return []
         sizes = [len(datagram) for datagram in message.datagrams]
         if not sizes or max(sizes) > wire.MAX_DATAGRAM:
@@ -185,7 +203,38 @@ class Relay:
             return []
         self.statistics.datagrams += len(sizes)
         self.statistics.bytes += sum(sizes)
-        return [Send(to, wire.Deliver(sender.name, message.datagrams, sender.group if group != sender.group else ""))]
+        group = sender.group if message.group not in ("", sender.group) else ""
+        return [Send(to, wire.Deliver(sender.name, message.datagrams, group))]
+
+    def _allot(self, session: int, sender: Subject, message: wire.Allot) -> list[Action]:
+        other = self._within_reach(session, sender, message.node, message.group, 1)
+        if other is None:
+            return []
+        port = self.forwarder.allot(session, other) if self.forwarder is not None else 0
+        told = self._allotted(session, other, port)
+        return told if port else told[:1]
+
+    def _allotted(self, one: int, other: int, port: int) -> list[Action]:
+        """Both are told, as far as they are here."""
+        nodes = [client.node for at in (one, other) if (client := self._clients.get(at)) is not None]
+        if len(nodes) < 2 or nodes[0] is None or nodes[1] is None:
+            return []
+        abroad = nodes[0].group != nodes[1].group
+        return [
+            Send(to, wire.Allotted(node.name, port, node.group if abroad else ""))
+            for to, node in ((one, nodes[1]), (other, nodes[0]))
+        ]
+
+    def _within_reach(self, session: int, sender: Subject, name: str, group: str, concerned: int) -> int | None:
+        """The session of a node to whom `sender` may speak; None, and what that `concerned` is counted, when it may not."""
+        to = self._groups.get(group or sender.group, {}).get(name)
+        if to is None or to == session:
+            self.statistics.dropped["absent"] += concerned
+            return None
+        if group not in ("", sender.group) and not self._contacts.met(session, to):
+            self.statistics.dropped["unintroduced"] += concerned
+            return None
+        return to
 
     def _refuse(self, session: int, kind: str, reason: str) -> list[Action]:
         """Tell a client why, and forget it. Its place in the group is its successor's, or nobody's."""

@@ -15,11 +15,12 @@ BATCH_NEWS = 400  # messages about nodes in one WebSocket message, under 160 byt
 class Outbox:
     """Messages for one client, oldest first. `put` never waits; `take` hands over what may travel together.
 
-    News of one node supersedes older news of it, so news is bounded by the nodes there are and is never dropped.
+    News of one node supersedes older news of it, and so does its port; so news is bounded by the nodes there are and is
+    never dropped.
     """
 
     def __init__(self) -> None:
-        self._news: dict[tuple[str, str], wire.FromRelay] = {}
+        self._news: dict[tuple[str, str, bool], wire.FromRelay] = {}
         self._datagrams: deque[tuple[tuple[str, str], bytes]] = deque()
         self._bytes = 0
 
@@ -29,7 +30,9 @@ class Outbox:
     def put(self, message: wire.FromRelay) -> int:
         """Add a message; returns how many datagrams were dropped to make room."""
         if not isinstance(message, wire.Deliver):
-            about = (message.group, message.node) if isinstance(message, wire.Presence | wire.Absence) else ("", "")
+            about = ("", "", False)
+            if isinstance(message, wire.Presence | wire.Absence | wire.Allotted):
+                about = (message.group, message.node, isinstance(message, wire.Allotted))
             self._news.pop(about, None)
             self._news[about] = message
             return 0

@@ -24,9 +24,10 @@ LOST = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio_websoc
 
 
 async def listen(address: Address) -> list[trio.SocketListener]:
-    """Listeners on `address`; OSError says which address cannot be had."""
+    """Listeners on `address` (:: is both families); OSError says which address cannot be had."""
     try:
-        return await trio.open_tcp_listeners(address.port, host=address.host, backlog=BACKLOG)
+        host = None if address.host == "::" else address.host
+        return await trio.open_tcp_listeners(address.port, host=host, backlog=BACKLOG)
     except OSError as error:
         raise OSError(error.errno, f"cannot listen on {address}: {error.strerror}") from error
 

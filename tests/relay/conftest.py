@@ -20,6 +20,7 @@ from edged.wire.codec import VERSION
 from relay.clients import Clients
 from relay.core import Relay
 from relay.server import Server, listen
+from relay.udp import UdpPorts
 
 DEADLINE_S = 30.0  # generous: a busy machine is slow, not wrong
 
@@ -49,6 +50,7 @@ class Peer:
 
     def __init__(self, websocket: trio_websocket.WebSocketConnection) -> None:
         self.websocket = websocket
+        self.welcome = wire.Welcome(VERSION, "", "")
         self._waiting: list[wire.FromRelay] = []
 
     async def send(self, *messages: wire.FromNode) -> None:
@@ -111,7 +113,8 @@ class Running(NamedTuple):
         async with self.dial() as peer:
             challenge = await peer.until(wire.Challenge)
             await peer.send(self.fleet.prove(name, challenge.nonce, group))
-            assert (await peer.until(wire.Welcome)).node == name
+            peer.welcome = await peer.until(wire.Welcome)
+            assert peer.welcome.node == name
             yield peer
 
     async def until(self, condition: Callable[[Relay], bool]) -> None:
@@ -144,15 +147,19 @@ def serve(acme: Fleet) -> Serve:
         most: int = 100,
         behind_proxy: bool = False,
         keep_alive_s: float = 60.0,
+        rate: float = 1e9,
     ) -> AsyncIterator[Running]:
-        relay = Relay(acme.verifier, names)
         log = Log(level="error")
+        udp = UdpPorts("127.0.0.1", questions=(0, 0), forwards=range(1), most=100, rate=rate, log=log)
+        relay = Relay(acme.verifier, names, udp.forwarder)
         listeners = await listen(Address("127.0.0.1", 0))
         port = listeners[0].socket.getsockname()[1]
         clients = Clients(relay, keep_alive_s=keep_alive_s, random=Random(1), log=log)
         server = Server(relay, clients, listeners, tls, most=most, behind_proxy=behind_proxy, log=log)
         async with trio.open_nursery() as nursery:
             await nursery.start(server.run)
+            nursery.start_soon(udp.run)
+            nursery.start_soon(clients.take_back)
             yield Running(relay, port, client_tls, acme)
             nursery.cancel_scope.cancel()
 

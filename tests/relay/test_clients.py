@@ -6,7 +6,7 @@ import trio
 import trio_websocket
 
 from edged.wire import relay as wire
-from relay import clients
+from relay import clients, forwarder
 
 DEADLINE_S = 30.0
 
@@ -53,6 +53,19 @@ async def test_a_newer_connection_replaces_the_older(serve: Any) -> None:
             assert second.session != first.session
             await b.send(wire.Forward("gw-a", [b"x"]))
             assert await newer.until(wire.Deliver) == wire.Deliver("gw-b", [b"x"])
+
+
+async def test_a_port_that_nobody_uses_is_taken_back_and_both_are_told(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients, "EXPIRE_S", 0.02)
+    monkeypatch.setattr(forwarder, "IDLE_S", 0.1)
+    async with serve() as running, running.node("gw-a") as a, running.node("gw-b") as b:
+        await a.send(wire.Allot("gw-b"))
+        for peer, other in ((a, "gw-b"), (b, "gw-a")):
+            told = await peer.until(wire.Allotted)
+            while told.port:  # the outbox may have kept the later word only
+                told = await peer.until(wire.Allotted)
+            assert told == wire.Allotted(other, 0)
+        assert running.relay.forwarder.ports == 0
 
 
 async def test_silence_is_no_proof(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:

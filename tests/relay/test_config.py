@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from edged.kit.settings import ConfigError
-from relay.config import RelayConfig, load
+from relay.config import RelayConfig, load, parse_range
 
 FLAGS = {"authority": "a.crt", "listen": "127.0.0.1:1"}
 
@@ -35,3 +35,20 @@ def test_ws_is_served_on_loopback_or_behind_a_proxy_only(flags: dict[str, object
     else:
         with pytest.raises(ConfigError, match="would serve ws without TLS"):
             load(Path("/dev/null"), {}, {**FLAGS, **flags})
+
+
+def test_udp_ports_are_those_beside_the_listening_one_unless_others_are_named() -> None:
+    assert load(None, {}, FLAGS).questions(7443) == (7443, 7444)
+    assert load(None, {}, {**FLAGS, "udp_ports": [1, 2]}).questions(7443) == (1, 2)
+    assert load(None, {}, {**FLAGS, "listen": "127.0.0.1:0"}).questions(40000) == (0, 0)
+
+
+def test_a_range_of_ports() -> None:
+    assert parse_range("20000-20001") == range(20000, 20002)
+    assert list(parse_range("0")) == [0]
+    for text in ("", "1", "2-1", "0-5", "1-65536", "a-b", "1-2-3", "-5"):
+        with pytest.raises(ConfigError, match="udp_range: expected LOW-HIGH"):
+            load(None, {}, {**FLAGS, "udp_range": text})
+    for ports in ([1, 2, 3], [70000]):
+        with pytest.raises(ConfigError, match="udp_ports: expected at most two ports"):
+            load(None, {}, {**FLAGS, "udp_ports": ports})

@@ -13,6 +13,7 @@ from edged.identity.certificates import load_certificate, load_key
 from edged.wire import relay as wire
 from edged.wire.codec import VERSION
 from relay.core import REPLACED, Close, Relay, Send
+from relay.forwarder import IDLE_S, Forwarder
 
 NONCE = bytes(wire.NONCE)
 
@@ -38,7 +39,7 @@ def test_a_connection_is_challenged_and_a_good_proof_is_welcomed(acme: Any) -> N
     assert relay.connected(1, NONCE, "192.0.2.1:4000") == [Send(1, wire.Challenge(VERSION, NONCE))]
     assert relay.admitted(1) is None
     actions = relay.receive(1, frame(acme.prove("gw-a", NONCE)), acme.now.timestamp())
-    assert actions == [Send(1, wire.Welcome(VERSION, "gw-a", "192.0.2.1:4000"))]
+    assert actions == [Send(1, wire.Welcome(VERSION, "gw-a", "192.0.2.1:4000", 1))]
     assert relay.admitted(1) == "gw-a"
     assert relay.nodes == 1
 
@@ -212,6 +213,86 @@ def test_a_certificate_of_a_version_that_x509_has_not_is_refused(acme: Any) -> N
     assert proof.certificate.count(version) == 1
     odd = msgspec.structs.replace(proof, certificate=proof.certificate.replace(version, bytes.fromhex("a003020177")))
     assert "not a certificate of this fleet" in refusal(relay.receive(1, frame(odd), acme.now.timestamp()))
+
+
+def with_udp(fleet: Any) -> Relay:
+    ports = iter(range(20000, 30000))
+    forwarder = Forwarder(
+        bytes(32),
+        questions=[7443, 7444],
+        open_port=lambda: next(ports),
+        close_port=lambda _port: None,
+        rate=1e9,
+        most=2,
+    )
+    return Relay(fleet.verifier, forwarder=forwarder)
+
+
+def test_who_is_welcomed_learns_the_ports_and_a_key_of_its_own(acme: Any) -> None:
+    relay = with_udp(acme)
+    welcomes = [joined(relay, acme, session, f"gw-{session}")[0].message for session in (1, 2)]
+    assert [(welcome.session, welcome.udp) for welcome in welcomes] == [(1, [7443, 7444]), (2, [7443, 7444])]
+    assert {len(welcome.udp_key) for welcome in welcomes} == {wire.UDP_KEY}
+    assert welcomes[0].udp_key != welcomes[1].udp_key
+
+
+def test_two_nodes_are_told_of_their_port(acme: Any) -> None:
+    relay = with_udp(acme)
+    joined(relay, acme, 1, "gw-a")
+    joined(relay, acme, 2, "gw-b")
+    joined(relay, acme, 3, "gw-x", "elsewhere")  # the groups are neighbours: their nodes have met
+    told = [Send(1, wire.Allotted("gw-b", 20000)), Send(2, wire.Allotted("gw-a", 20000))]
+    assert relay.receive(1, frame(wire.Allot("gw-b")), 0) == told
+    assert relay.receive(1, frame(wire.Allot("gw-b", "site")), 0) == told
+    assert relay.receive(2, frame(wire.Allot("gw-a")), 0) == told[::-1]
+    assert relay.receive(3, frame(wire.Allot("gw-a", "site")), 0) == [
+        Send(3, wire.Allotted("gw-a", 20001, "site")),
+        Send(1, wire.Allotted("gw-x", 20001, "elsewhere")),
+    ]
+    assert relay.receive(3, frame(wire.Allot("gw-b", "site")), 0) == [Send(3, wire.Allotted("gw-b", 0, "site"))]  # all used
+    assert relay.receive(1, frame(wire.Allot("nobody"), wire.Allot("gw-a"), wire.Allot("gw-x")), 0) == []
+    assert relay.statistics.dropped == {"absent": 3}
+
+
+def test_a_port_goes_with_its_nodes_and_when_nobody_uses_it(acme: Any) -> None:
+    relay = with_udp(acme)
+    assert relay.forwarder is not None
+    for session, name in ((1, "gw-a"), (2, "gw-b")):
+        joined(relay, acme, session, name)
+    relay.receive(1, frame(wire.Allot("gw-b")), 0)
+    joined(relay, acme, 3, "gw-b")  # it came anew
+    assert relay.forwarder.ports == 0
+    relay.receive(1, frame(wire.Allot("gw-b")), 0)
+    assert relay.expire(0.0) == []
+    assert relay.expire(IDLE_S) == [Send(1, wire.Allotted("gw-b", 0)), Send(3, wire.Allotted("gw-a", 0))]
+    assert relay.expire(2 * IDLE_S) == []
+    relay.receive(1, frame(wire.Allot("gw-b")), 0)
+    relay.gone(3)
+    assert relay.forwarder.ports == 0
+
+
+def test_a_port_goes_when_nodes_of_two_groups_part(acme: Any) -> None:
+    relay = with_udp(acme)
+    assert relay.forwarder is not None
+    for number, (name, group) in enumerate([("x", "g1"), ("a", "site"), ("b", "site"), ("c", "site")]):
+        joined(relay, acme, number, name, group)
+    told = relay.receive(0, frame(wire.Allot("a", "site")), 0)
+    assert [action.message.port for action in told] == [20000, 20000]
+    assert relay.receive(0, frame(wire.Allot("c", "site")), 0) == []  # c is no contact of its group
+    assert relay.statistics.dropped == {"unintroduced": 1}
+    for number in range(10, 40):  # so many groups come between that the two meet no more
+        joined(relay, acme, number, "n", f"g{number}")
+    met = relay._contacts.met(0, 1)
+    assert relay.forwarder.ports == int(met)
+    assert not met
+
+
+def test_without_udp_no_port_is_to_be_had(acme: Any) -> None:
+    relay = Relay(acme.verifier)
+    joined(relay, acme, 1, "gw-a")
+    joined(relay, acme, 2, "gw-b")
+    assert relay.receive(1, frame(wire.Allot("gw-b")), 0) == [Send(1, wire.Allotted("gw-b", 0))]
+    assert relay.expire(1e9) == []
 
 
 @pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")  # a mangled serial number

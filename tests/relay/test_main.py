@@ -134,6 +134,27 @@ def test_a_port_that_is_taken_fails_with_one_line(authority: str) -> None:
     assert ended.stderr.count("\n") == 1
 
 
+def test_on_all_addresses_it_hears_both_families_by_udp_as_by_tcp(acme: Any, authority: str) -> None:
+    with running("run", "--authority", authority, "--listen", "[::]:0", "--behind-proxy") as (_, url):
+        held = Path("/proc/net/udp6").read_text().split("\n")
+        assert healthz(f"ws://127.0.0.1:{urlsplit(url).port}") == b"ok\n"
+        assert any(line.split()[1].startswith("0" * 32) for line in held if line.strip()[:1].isdigit())
+
+
+def test_udp_ports_that_are_taken_fail_with_one_line_unless_there_is_no_udp(authority: str) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        env = {"EDGED_RELAY_UDP_PORTS": f"[0, {port}]"}
+        flags = ["run", "--authority", authority, "--listen", "127.0.0.1:0"]
+        ended = relay(*flags, env=env)
+        assert ended.returncode == 2
+        words = f"udp_ports: UDP 127.0.0.1:{port}: Address already in use: set others, or udp = false"
+        assert ended.stderr == f"edged-relay: {words}\n"
+        with running(*flags, "--no-udp", env=env) as (_, url):
+            assert healthz(url) == b"ok\n"
+
+
 def test_help_shows_examples() -> None:
     for arguments in (["--help"], ["run", "--help"]):
         ended = relay(*arguments)

@@ -26,6 +26,15 @@ def test_newer_news_of_a_node_supersedes_older() -> None:
     assert outbox.take() == [wire.Presence("b", 2), wire.Presence("a", 3)]
 
 
+def test_a_port_is_news_of_its_own() -> None:
+    outbox = Outbox()
+    outbox.put(wire.Presence("a", 1))
+    outbox.put(wire.Allotted("a", 20000))
+    outbox.put(wire.Allotted("b", 20001))
+    outbox.put(wire.Allotted("a", 0))
+    assert outbox.take() == [wire.Presence("a", 1), wire.Allotted("b", 20001), wire.Allotted("a", 0)]
+
+
 def test_nodes_of_one_name_in_two_groups_are_two() -> None:
     outbox = Outbox()
     outbox.put(wire.Presence("a", 1))

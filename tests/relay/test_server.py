@@ -7,6 +7,7 @@ import pytest
 import trio
 
 from edged.wire import relay as wire
+from edged.wire import relayudp
 
 DEADLINE_S = 30.0
 
@@ -111,6 +112,38 @@ async def test_healthz_and_metrics_are_answered_on_the_same_port(serve: Any) -> 
         assert (await get(running, b"GET /healthz?x HTTP/1.1\r\nHost: r\r\n\r\n"))[1] == b"ok\n"
         assert (await get(running, b"GET /other HTTP/1.1\r\nHost: r\r\n\r\n"))[0].startswith(b"HTTP/1.1 404")
         assert (await get(running, b"POST /metrics HTTP/1.1\r\nHost: r\r\n\r\n"))[0].startswith(b"HTTP/1.1 405")
+
+
+async def test_two_nodes_speak_by_udp_through_a_port_of_theirs(serve: Any) -> None:
+    async with serve() as running, running.node("gw-a") as a, running.node("gw-b") as b:
+        await a.send(wire.Allot("gw-b"))
+        port = (await a.until(wire.Allotted)).port
+        assert await b.until(wire.Allotted) == wire.Allotted("gw-a", port)
+        with udp() as one, udp() as other:
+            for peer, mine in ((a, one), (b, other)):
+                cookie = await asked(mine, peer.welcome, peer.welcome.udp[0], 1, relayudp.NO_COOKIE)
+                await asked(mine, peer.welcome, port, 2, cookie)
+            await one.sendto(b"hello", ("127.0.0.1", port))
+            with trio.fail_after(DEADLINE_S):
+                assert await other.recvfrom(100) == (b"hello", ("127.0.0.1", port))
+        _, body = await get(running, b"GET /metrics HTTP/1.1\r\nHost: r\r\n\r\n")
+        assert "edged_relay_udp_bytes_forwarded_total 5.0" in body.decode().splitlines()
+        assert "edged_relay_udp_questions_total 4.0" in body.decode().splitlines()
+
+
+def udp() -> trio.socket.SocketType:
+    return trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM)
+
+
+async def asked(mine: trio.socket.SocketType, welcome: wire.Welcome, port: int, number: int, cookie: bytes) -> bytes:
+    """The cookie that is given; with a cookie the address must be bound."""
+    question = relayudp.sealed(relayudp.Where(welcome.session, number, cookie), welcome.udp_key)
+    await mine.sendto(question, ("127.0.0.1", port))
+    with trio.fail_after(DEADLINE_S):
+        here = relayudp.opened(await mine.recv(1000), welcome.udp_key)
+    assert isinstance(here, relayudp.Here)
+    assert here.bound == (cookie != relayudp.NO_COOKIE)
+    return here.cookie
 
 
 async def test_whatever_bytes_connect_the_relay_goes_on(serve: Any) -> None:
