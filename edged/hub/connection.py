@@ -1,16 +1,16 @@
 """A link with its path and its streams, as one thing: datagrams and time go in, what follows goes to streams and owner."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import trio
 
 from edged.errors import UnreachableError
-from edged.hub.link import Data, Down, Event, Link, Named, Reset, Stopped, Told, Up
-from edged.hub.path import Path, Route
+from edged.hub.link import Called, Data, Down, Event, Link, Named, Reset, Stopped, Told, Up
+from edged.hub.path import Path, Probe
 from edged.hub.probe import Probes
 from edged.hub.stream import LinkStream
-from edged.kit.address import Address
+from edged.hub.ways import Route, Spot
 
 
 class Ports(Protocol):
@@ -19,8 +19,14 @@ class Ports(Protocol):
     def send(self, route: Route, node: str | None, datagrams: Sequence[bytes]) -> None:
         """Send datagrams of a link to `node` that way; None: nobody was proved or dialled yet."""
 
-    def probe(self, address: Address, data: bytes) -> None:
+    def probe(self, probe: Probe) -> None:
         """Send a probe by UDP."""
+
+    def open(self, sockets: int) -> Sequence[int]:
+        """Open so many further UDP sockets, or fewer; what comes in there goes by its content, as elsewhere."""
+
+    def close(self, sockets: Iterable[int]) -> None:
+        """Close these of them."""
 
     def name(self, connection: "Connection", connection_id: bytes, *, added: bool) -> None:
         """Datagrams for this id are the connection's, or no more."""
@@ -41,6 +47,9 @@ class Owner(Protocol):
     def opened(self, connection: "Connection", stream: LinkStream) -> None:
         """The peer opened a stream."""
 
+    def steered(self, connection: "Connection") -> None:
+        """The path is another one, or wants the relay's help by UDP now (`path.wants_relay`), or no more."""
+
     def told(self, connection: "Connection", addresses: Sequence[str]) -> None:
         """The peer told where it may be reached, and whether it wants the link (`connection.wanted`)."""
 
@@ -48,7 +57,7 @@ class Owner(Protocol):
 class Connection:
     """`node` is the peer's name: proved when `link.peer` is set, before that the one that was dialled, or that the relay said.
 
-    After `receive`, `probed` and `tick` the caller flushes, once for all that it has at hand.
+    After `receive` and `probed` the caller settles, after `tick` it flushes, once for all that it has at hand.
     """
 
     def __init__(self, link: Link, path: Path, *, ports: Ports, owner: Owner, node: str | None) -> None:
@@ -61,13 +70,21 @@ class Connection:
         self.reason = ""
         self._ports, self._owner = ports, owner
         self._streams: dict[int, LinkStream] = {}
+        self._carried = 0  # by the link, when its path was told last
+        self._routes = path.routes
+        self._sockets: frozenset[int] = frozenset()  # further ones, open for it
+        self._wants_relay = False
         self.probes: Probes | None = None  # set when the peer is proved
 
     def receive(self, data: bytes, segment: int, route: Route, now: float) -> None:
         """QUIC datagrams came in that way."""
-        if self.link.peer is None:
-            self.path.heard(route)
+        self.path.heard(route, len(data), now)
         self._take(self.link.receive(data, segment, now), now)
+
+    def probed(self, data: bytes, source: Spot, now: float) -> None:
+        """A probe came from there. ProtocolError when it is not authentic or answers nothing."""
+        self.path.receive(data, source, now)
+        self.link.due = True
 
     def tick(self, now: float) -> None:
         """Time passed."""
@@ -79,17 +96,52 @@ class Connection:
         """When to call tick, at the latest."""
         return min(self.link.deadline(), self.path.deadline())
 
+    def settle(self) -> None:
+        """Flush after something came, unless all there would be to send is an acknowledgement that can wait for an answer."""
+        if self.link.due:
+            self.flush()
+        else:
+            self._ports.schedule(self.deadline())
+
     def flush(self) -> None:
         """Send what there is to send, and wake writers that have room again."""
-        datagrams = self.link.outgoing(trio.current_time())
+        now = trio.current_time()
+        self._steer(now)
+        datagrams = self.link.outgoing(now)
         if datagrams:
             for route in self.path.routes:
                 self._ports.send(route, self.node, datagrams)
-        for address, probe in self.path.outgoing():
-            self._ports.probe(address, probe)
+            self.path.sent(sum(map(len, datagrams)), self.link.awaiting, now)
+        for probe in self.path.outgoing():
+            self._ports.probe(probe)
         for stream in tuple(self.waiting):
             stream.progressed()
         self._ports.schedule(self.deadline())
+
+    def _steer(self, now: float) -> None:
+        """What the path has to know of the link before it sends, and the link of the path."""
+        if self.link.carried != self._carried:
+            self._carried = self.link.carried
+            self.path.carried(now)
+        if self.link.stalled:
+            self.path.suspect(now)
+        steered = self.path.routes != self._routes
+        if steered:
+            self._routes = self.path.routes
+            self.link.hurry(now)
+        if steered or self.path.wants_relay(now) != self._wants_relay:
+            self._wants_relay = self.path.wants_relay(now)
+            self._owner.steered(self)
+        wants = self.path.wants()
+        if wants:
+            self._sockets = frozenset(self._ports.open(wants))
+            self.path.opened(self._sockets, now)
+        if self._sockets and self.path.sockets != self._sockets:
+            self._ports.close(self._sockets - self.path.sockets)
+            self._sockets = self.path.sockets
+        calls = self.path.calls()
+        if calls is not None:
+            self.link.call(calls)
 
     def quiet_for(self, now: float) -> float:
         """Seconds for which there was no stream."""
@@ -134,6 +186,8 @@ class Connection:
                     self._streams[event.stream].was_stopped()
             elif isinstance(event, Named):
                 self._ports.name(self, event.connection_id, added=event.added)
+            elif isinstance(event, Called):
+                self.path.called(now, event.ports)
             elif isinstance(event, Told):
                 self.wanted = event.wanted
                 self._owner.told(self, event.addresses)
@@ -158,6 +212,7 @@ class Connection:
     def _end(self, reason: str) -> None:
         self.reason = reason
         self.over.set()
+        self._ports.close(self._sockets)
         for stream in tuple(self._streams.values()):
             stream.lost(reason)
         self._streams.clear()

@@ -5,7 +5,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,28 +16,34 @@ from edged.errors import DeniedError, ProtocolError, UnreachableError
 from edged.hub.connection import Connection
 from edged.hub.linker import NOT_NEEDED, Linker
 from edged.hub.names import abroad
+from edged.hub.netcheck import NetCheck
 from edged.hub.peer import Peer
+from edged.hub.quic import MAX_STREAMS
 from edged.hub.stream import LinkStream
-from edged.hub.udp import UdpSocket
 from edged.identity.certificates import Subject
 from edged.identity.node import Identity
 from edged.identity.verifier import Verifier
 from edged.kit.address import Address, parse_address
 from edged.kit.log import Log
+from edged.kit.proxy import Proxy
+from edged.kit.udp import UdpSocket
 from edged.wire.codec import framed
-from edged.wire.peer import ANSWER, MAX_CONTROL, OPENING, Opening, Refused, Sync
+from edged.wire.peer import ANSWER, MAX_CONTROL, OPENING, Flows, Opened, Opening, Ping, Refused, Sync, Tunnel
 
 OPENING_S = 10.0  # for the other end to say what a stream is for, or to answer
-MAX_SERVED = 128  # streams of one node that are served at a time; QUIC lets it have 100 open, some may be ending
+MAX_SERVED = MAX_STREAMS + 128  # streams of one node that are served at a time: all that QUIC lets it have, some may be ending
 
-SERVED_ABROAD = (Sync,)  # what a node of another group may open: replication, which looks at its certificate
+SERVED_ABROAD = (Ping, Sync, Tunnel, Flows)  # what a node of another group may open: each looks at who asks
 
 Handler = Callable[[str, Any, LinkStream], Awaitable[None]]  # each takes the kind of opening that it is registered for
 
 
 @dataclass(frozen=True, slots=True)
 class LinkStatus:
-    """A link as it is now. `rtt` is in seconds, None until measured; `since` is wall time."""
+    """A link as it is now. `rtt` is in seconds, None until measured; `since` is wall time.
+
+    `sent_by` and `received_by` are bytes by kind of path; where two ways are used at once, what went by each.
+    """
 
     node: str
     path: str
@@ -47,6 +53,8 @@ class LinkStatus:
     bytes_received: int
     streams: int
     since: float
+    sent_by: Mapping[str, int]
+    received_by: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +78,8 @@ class Hub:
     `listen` is the UDP socket's IP address and port, `peers` the configured addresses of nodes, "host:port". `handlers` serve
     accepted streams by the type of their opening: they answer it; the stream is closed when they return, reset when they
     raise. A stream that breaks under a handler is no fault of it; any other exception ends the hub. With `discovery` nodes on
-    the LAN are found by beacons; `state_dir` is where the last known addresses are kept, None: nowhere.
+    the LAN are found by beacons; `proxy` is the way out to relays, None: as the environment says. `state_dir` is where the
+    last known addresses are kept, None: nowhere.
     """
 
     def __init__(
@@ -85,14 +94,16 @@ class Hub:
         log: Log,
         random: Random,
         insecure_relays: bool = False,
+        proxy: Proxy | None = None,
         discovery: bool = False,
         state_dir: Path | None = None,
         wall: Callable[[], float] = time.time,
         token: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self._identity, self._verifier, self._relays, self._insecure_relays = identity, verifier, relays, insecure_relays
-        self._listen, self._peers, self._handlers = parse_address(listen), peers, handlers
-        self._discovery, self._state_dir = discovery, state_dir
+        self._listen, self._peers = parse_address(listen), peers
+        self._handlers = handlers
+        self._proxy, self._discovery, self._state_dir = proxy, discovery, state_dir
         self._wanted: frozenset[str] | None = None
         self._log, self._random, self._wall, self._token = log, random, wall, token
         self._linker: Linker | None = None
@@ -160,21 +171,22 @@ class Hub:
         if self._linker is not None:
             self._linker.drop(node, reason)
 
-    async def open_stream(self, node: str, opening: Opening) -> LinkStream:
+    async def open_stream(self, node: str, opening: Opening, head: bytes = b"") -> LinkStream:
         """A stream to `node` for what `opening` says, once the node has agreed. A known node without a link is dialled.
 
+        `head`, at most link.SEND_BUFFER bytes less an opening, are its first bytes: they leave with the opening.
         UnreachableError when no link can be had or no answer came within OPENING_S, DeniedError when the node refuses.
         """
         try:
             with trio.fail_after(OPENING_S):
                 connection = await self._linked(node)
                 try:
-                    return await self._opened_for(opening, connection)
+                    return await self._opened_for(opening, head, connection)
                 except UnreachableError:
                     if connection.reason != NOT_NEEDED:
                         raise
                 # It was closed just when we came: nobody has heard the opening.
-                return await self._opened_for(opening, await self._linked(node))
+                return await self._opened_for(opening, head, await self._linked(node))
         except trio.TooSlowError as error:
             raise UnreachableError(f"node {node} did not answer within {OPENING_S:.0f} s") from error
 
@@ -183,10 +195,10 @@ class Hub:
             raise UnreachableError("the hub is not running")
         return await self._linker.connection(node)
 
-    async def _opened_for(self, opening: Opening, connection: Connection) -> LinkStream:
+    async def _opened_for(self, opening: Opening, head: bytes, connection: Connection) -> LinkStream:
         stream = connection.open_stream()
         try:
-            await stream.send_all(framed(OPENING.encode(opening)))
+            stream.take((framed(OPENING.encode(opening)) + head,))  # a new stream has room for it
             answer = ANSWER.decode(await stream.receive_frame(MAX_CONTROL))
             if isinstance(answer, Refused):
                 raise DeniedError(f"node {stream.peer}: {answer.reason}")
@@ -197,6 +209,25 @@ class Hub:
             raise
         return stream
 
+    async def ping(self, node: str) -> LinkStatus:
+        """The link to a node, made when there is none, with what a question and its answer took just now as its `rtt`.
+
+        UnreachableError when no link can be had or no answer comes.
+        """
+        try:
+            with trio.fail_after(OPENING_S):
+                await self._linked(node)
+        except trio.TooSlowError as error:
+            raise UnreachableError(f"no link to node {node} within {OPENING_S:.0f} s") from error
+        began = trio.current_time()
+        stream = await self.open_stream(node, Ping())
+        took = trio.current_time() - began
+        await stream.aclose()
+        for link in self.statistics().links:
+            if link.node == node:
+                return replace(link, rtt=took)
+        raise UnreachableError(f"the link to node {node} was lost")
+
     def statistics(self) -> HubStatistics:
         """What the hub is doing."""
         linker = self._linker
@@ -206,6 +237,12 @@ class Hub:
         dropped = linker.dropped | {"turned away": self.turned_away, "misspoken": self.misspoken}
         relay = linker.relay
         return HubStatistics(str(linker.address), relay.url, relay.observed, relay.reason, links, dropped)
+
+    async def netcheck(self) -> NetCheck:
+        """What the network lets us do, asked now. UnreachableError while the hub does not run."""
+        if self._linker is None:
+            raise UnreachableError("the hub is not running")
+        return await self._linker.netcheck()
 
     async def run(self, *, task_status: trio.TaskStatus[Address] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the links until cancelled. Started with the address of the UDP socket; UnreachableError when it is taken."""
@@ -218,6 +255,7 @@ class Hub:
                 udp=udp,
                 relays=self._relays,
                 insecure_relays=self._insecure_relays,
+                proxy=self._proxy,
                 peers=self._peers,
                 discovers=self._discovery,
                 directory=self._state_dir,
@@ -260,7 +298,7 @@ class Hub:
         try:
             opening = await self._opening(peer, stream)
             if opening is not None:
-                await self._handlers[type(opening)](peer, opening, stream)
+                await (_answer_ping if isinstance(opening, Ping) else self._handlers[type(opening)])(peer, opening, stream)
             await stream.aclose()
         except* (trio.BrokenResourceError, UnreachableError) as errors:  # the link went, or the peer gave up
             self._log.debug(f"a stream of {peer} broke: {errors.exceptions[0]}")
@@ -274,7 +312,7 @@ class Hub:
             with trio.fail_after(OPENING_S):
                 opening = OPENING.decode(await stream.receive_frame(MAX_CONTROL))
             foreign = abroad(peer) and not isinstance(opening, SERVED_ABROAD)
-            if type(opening) in self._handlers and not foreign:
+            if (isinstance(opening, Ping) or type(opening) in self._handlers) and not foreign:
                 return opening
             reason = f"no {type(opening).__name__} streams are served here{' to another group' if foreign else ''}"
         except (ProtocolError, trio.TooSlowError) as error:
@@ -282,6 +320,10 @@ class Hub:
             reason = f"not an opening that is spoken here: {error}"
         await stream.send_all(framed(ANSWER.encode(Refused(reason))))
         return None
+
+
+async def _answer_ping(_peer: str, _opening: Any, stream: LinkStream) -> None:
+    await stream.send_all(framed(ANSWER.encode(Opened())))
 
 
 def _status(peer: Peer) -> LinkStatus | None:
@@ -298,4 +340,6 @@ def _status(peer: Peer) -> LinkStatus | None:
         bytes_received=link.bytes_received,
         streams=link.streams,
         since=peer.since,
+        sent_by=dict(path.sent_bytes),
+        received_by=dict(path.received_bytes),
     )

@@ -4,6 +4,7 @@ import ipaddress
 import socket
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 
 RTM_NEWLINK, RTM_GETLINK, RTM_NEWADDR, RTM_GETADDR, NLMSG_DONE, NLMSG_ERROR = 16, 18, 20, 22, 3, 2
 NLM_F_REQUEST, NLM_F_DUMP = 0x1, 0x300
@@ -21,6 +22,18 @@ def own_addresses(*, ipv6: bool) -> list[str]:
     """IP addresses at which another machine may reach this one: no loopback, no link-local ones. Without duplicates."""
     request = _ADDRESS.pack(socket.AF_UNSPEC if ipv6 else socket.AF_INET, 0, 0, 0, 0)
     return list(dict.fromkeys(str(ip) for _, ip in _reachable(_dumped(RTM_GETADDR, request))))
+
+
+def networks() -> dict[str, list[ipaddress.IPv4Interface]]:
+    """The IPv4 addresses of this machine with their networks, by the name of the interface; loopback's too."""
+    found: dict[str, list[ipaddress.IPv4Interface]] = {}
+    for kind, body in _dumped(RTM_GETADDR, _ADDRESS.pack(socket.AF_INET, 0, 0, 0, 0)):
+        if kind == RTM_NEWADDR and len(body) >= _ADDRESS.size:
+            _family, length, _flags, _scope, index = _ADDRESS.unpack_from(body)
+            for ip in _addresses(body):
+                with suppress(OSError):  # the interface went since
+                    found.setdefault(socket.if_indextoname(index), []).append(ipaddress.IPv4Interface((ip.packed, length)))
+    return found
 
 
 def multicast_interfaces() -> dict[int, list[str]]:

@@ -14,20 +14,23 @@ from dataclasses import dataclass, field
 
 from qh3.quic import events
 from qh3.quic.configuration import QuicConfiguration
-from qh3.quic.connection import QuicConnection, QuicConnectionError
+from qh3.quic.connection import QuicConnectionError
 
 from edged.errors import DeniedError, ProtocolError, UnreachableError
 from edged.hub.dialogue import Dialler, Doorkeeper
 from edged.hub.packets import CONNECTION_ID
 from edged.hub.probe import PING_SIZE
+from edged.hub.quic import ACK, Quic
 from edged.identity.certificates import Subject
 from edged.identity.node import Identity
 from edged.wire.codec import Frames, framed
-from edged.wire.peer import ALPN, CONTROL, MAX_CONTROL, STREAM_WINDOW, Candidates, Control, Credit
+from edged.wire.peer import ALPN, CONTROL, MAX_CONTROL, STREAM_WINDOW, Call, Candidates, Control, Credit
 
 FAKE_PEER = ("192.0.2.1", 443)  # of TEST-NET-1 (RFC 5737)
 MAX_DATAGRAM = PING_SIZE  # bytes: what probes prove that a path carries
-QUIC_WINDOW = 16 << 20  # bytes on the way: above STREAM_WINDOW, so that a stream's credit is what limits it
+MAX_WINDOW = 4 << 20  # bytes of a stream that may wait unread once it was read from: 80 MB/s at a round trip of 50 ms
+MAX_UNREAD = 64 << 20  # bytes of all streams of a link beyond which their windows do not grow
+QUIC_WINDOW = 16 << 20  # bytes on the way: above MAX_WINDOW, so that a stream's credit is what limits it
 SEND_BUFFER = 1 << 20  # bytes of a stream that wait for the congestion window; a writer waits beyond
 IDLE_S = 10.0  # a peer from which nothing came for so long is gone
 PING_S = 3.0  # keeps a quiet link alive, and measures it
@@ -36,6 +39,9 @@ CHECK_S = 1.5  # a peer that may have been restarted has so long to answer a pin
 CHECK_PINGS = 5  # in that time: one that is lost decides nothing
 MAX_REASON = 200  # bytes of a reason in a close: it must fit one datagram
 CONTROL_STREAM = 0  # the client's first
+ANSWERED_S = 0.004  # an acknowledgement waits so much longer than qh3's 1 ms for an answer to travel with; QUIC allows 25 ms
+UNANSWERED = 2 * MAX_DATAGRAM  # bytes beyond which it does not: the sender may have its window full (RFC 9000, 13.2.2)
+STALLED = 4  # timers run out in a row, each twice as long: half a second on a quick path
 CLOSED = 0  # our only error code: the reason is what counts
 
 
@@ -70,6 +76,13 @@ class Told:
     wanted: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Called:
+    """The peer has opened its NATs for all our addresses, and waits for our probes; at `ports` ports of a hard one, if any."""
+
+    ports: int = 0
+
+
 @dataclass(slots=True)
 class Data:
     """Bytes arrived on a stream, in pieces; `first` when the peer has just opened it, `end` when no more will come."""
@@ -94,7 +107,7 @@ class Stopped:
     stream: int
 
 
-Event = Up | Down | Named | Told | Data | Reset | Stopped
+Event = Up | Down | Named | Told | Called | Data | Reset | Stopped
 
 
 @dataclass(slots=True)
@@ -109,6 +122,7 @@ class _Flow:
     received: int = 0
     consumed: int = 0
     granted: int = STREAM_WINDOW
+    window: int = STREAM_WINDOW
 
 
 def _configuration(identity: Identity, server_name: str | None) -> QuicConfiguration:
@@ -132,7 +146,7 @@ def _configuration(identity: Identity, server_name: str | None) -> QuicConfigura
 class Link:
     """See the module. `dialled` says whether we are its client; `peer` is None until it is proved."""
 
-    def __init__(self, quic: QuicConnection, dialogue: Dialler | Doorkeeper, now: float) -> None:
+    def __init__(self, quic: Quic, dialogue: Dialler | Doorkeeper, now: float) -> None:
         self._quic, self._dialogue = quic, dialogue
         self._control = Frames(MAX_CONTROL)
         self._flows: dict[int, _Flow] = {}
@@ -144,17 +158,22 @@ class Link:
         self._check_ping = 0  # the first ping that answers the check
         self._pings: dict[int, float] = {}
         self._pinged = 0
+        self._told = self._heard = 0  # Candidates, by us and by the peer
         self._failed: str | None = None  # why the next tick closes the link
         self._held: list[bytes] = []  # datagrams to send before those that QUIC has now
         self._down = False
+        self._unanswered = 0  # bytes that came since we sent last
+        self._lingers = False  # whether an acknowledgement of them may wait for an answer: nobody waits for that alone
+        self.due = True  # whether `outgoing` may have something that does not wait until `deadline`
         self.rtt: float | None = None
+        self.carried = 0  # bytes of streams, both ways
         self.bytes_sent = 0
         self.bytes_received = 0
 
     @classmethod
     def dial(cls, identity: Identity, dialogue: Dialler, name: str, now: float) -> "Link":
         """Begin a link to the node that its certificate calls `name`."""
-        quic = QuicConnection(configuration=_configuration(identity, name))
+        quic = Quic(configuration=_configuration(identity, name))
         link = cls(quic, dialogue, now)
         quic.connect(FAKE_PEER, now)
         return link
@@ -163,7 +182,7 @@ class Link:
     def accept(cls, identity: Identity, dialogue: Doorkeeper, connection_id: bytes, now: float) -> "Link":
         """Answer a client whose first datagram is for `connection_id`; hand it to `receive` next."""
         configuration = _configuration(identity, None)
-        return cls(QuicConnection(configuration=configuration, original_destination_connection_id=connection_id), dialogue, now)
+        return cls(Quic(configuration=configuration, original_destination_connection_id=connection_id), dialogue, now)
 
     @property
     def dialled(self) -> bool:
@@ -190,16 +209,34 @@ class Link:
         """Streams that are open in at least one direction."""
         return len(self._flows)
 
+    @property
+    def awaiting(self) -> bool:
+        """Whether something is on the way that the peer will acknowledge."""
+        return self._quic.in_flight > 0
+
+    @property
+    def stalled(self) -> bool:
+        """Whether the peer has acknowledged nothing for several of QUIC's timers, whatever came in its name meanwhile."""
+        return self._quic.run_out >= STALLED
+
     def receive(self, data: bytes, segment: int, now: float) -> list[Event]:
         """Datagrams for this link, `segment` bytes each (the last may be shorter)."""
         if self._down:
             return []
         self.bytes_received += len(data)
         try:
-            self._quic.receive_gro_buffer(data, segment, FAKE_PEER, now)
+            self._quic.receive_burst(data, segment, FAKE_PEER, now)
         except Exception as error:  # qh3 parses the TLS of strangers and declares no error for it
             self._failed = f"QUIC failed: {error}"
-        return self._drain(now)
+        taken = self._drain(now)
+        self._came(taken, len(data))
+        return taken
+
+    def _came(self, taken: list[Event], size: int) -> None:
+        """Decide, by what came and how much of it, whether we must send now."""
+        self._unanswered += size
+        self._lingers = self._unanswered <= UNANSWERED and bool(taken) and all(type(event) is Data for event in taken)
+        self.due = self.due or not self._lingers
 
     def tick(self, now: float) -> list[Event]:
         """Time passed: QUIC's timers, keep-alive, deadlines."""
@@ -213,11 +250,11 @@ class Link:
             self._held = self._poll(now)  # first what is left of the handshake: a close beside it would not fit
             self.close(self._failed)
             return [Down(self._failed)]
-        timer = self._quic.get_timer()
-        if timer is not None and timer <= now:
+        if self._quic.timer[1] <= now:
             self._quic.handle_timer(now)
         if now >= self._ping_at:
             self._ping(now)
+        self.due = True
         return self._drain(now)
 
     def deadline(self) -> float:
@@ -226,13 +263,17 @@ class Link:
             return math.inf
         if self._failed is not None:
             return -math.inf
-        timer = self._quic.get_timer()
-        return min(math.inf if timer is None else timer, self._ping_at, self._answer_by, self._check_by)
+        timer, due = self._quic.timer
+        if timer == ACK and self._lingers:
+            due += ANSWERED_S
+        return min(due, self._ping_at, self._answer_by, self._check_by)
 
     def outgoing(self, now: float) -> list[bytes]:
         """Datagrams to send now."""
         held, self._held = self._held, []
         datagrams = held + self._poll(now)
+        self.due = self._quic.waiting > 0  # then each acknowledgement may make room
+        self._unanswered = 0
         self.bytes_sent += sum(map(len, datagrams))
         return datagrams
 
@@ -250,14 +291,20 @@ class Link:
         flow = self._flows.get(stream)
         if flow is None or not flow.sending:
             return 0
-        return min(flow.allowed - flow.sent, SEND_BUFFER - self._quic.get_send_buffer_size(stream))
+        return min(flow.allowed - flow.sent, SEND_BUFFER - self.waiting(stream))
+
+    def waiting(self, stream: int) -> int:
+        """Bytes of the stream that were not sent yet."""
+        return self._quic.get_send_buffer_size(stream)
 
     def send(self, stream: int, data: bytes | bytearray | memoryview, *, end: bool = False) -> None:
         """Queue bytes, at most `room`, and the end of our direction."""
         flow = self._flows.get(stream)
         if flow is None or not flow.sending or self._down:
             return
+        self.due = True
         flow.sent += len(data)
+        self.carried += len(data)
         self._quic.send_stream_data(stream, data, end)
         if end:
             flow.sending = False
@@ -269,9 +316,12 @@ class Link:
         if flow is None or not flow.receiving or self._down:
             return False
         flow.consumed += length
-        if flow.consumed + STREAM_WINDOW - flow.granted < STREAM_WINDOW // 4:
+        if flow.consumed + flow.window - flow.granted < flow.window // 4:
             return False  # a credit for each read would cost more than the reading
-        flow.granted = flow.consumed + STREAM_WINDOW
+        window = max(STREAM_WINDOW, min(2 * flow.window, MAX_WINDOW, MAX_UNREAD // len(self._flows)))
+        if flow.consumed + window <= flow.granted:
+            return False
+        flow.window, flow.granted = window, flow.consumed + window
         self.tell(Credit(stream, flow.granted))
         return True
 
@@ -279,7 +329,7 @@ class Link:
         """Give up sending: the peer's reader gets an error, never a silently cut stream."""
         flow = self._flows.get(stream)
         if flow is not None and flow.sending and not self._down:
-            flow.sending = False
+            flow.sending, self.due = False, True
             self._quic.reset_stream(stream, CLOSED)
             self._forget(stream, flow)
 
@@ -287,20 +337,34 @@ class Link:
         """Read no more: what still comes is dropped, and the peer's writer gets an error."""
         flow = self._flows.get(stream)
         if flow is not None and flow.receiving and not self._down:
-            flow.receiving = False
+            flow.receiving, self.due = False, True
             self._quic.stop_stream(stream, CLOSED)
             self._forget(stream, flow)
 
     def tell(self, message: Control) -> None:
         """Say something on the control stream."""
         if not self._down:
+            self._told += isinstance(message, Candidates)
+            self.due = True
             self._quic.send_stream_data(CONTROL_STREAM, framed(CONTROL.encode(message)))
+
+    def call(self, ports: int = 0) -> None:
+        """Have the peer ping us: our NATs are open for all addresses that it told, a hard one at so many ports."""
+        self.tell(Call(self._heard, ports))
 
     def check(self, now: float) -> None:
         """The peer may have been restarted: it answers a ping soon, or the link is down."""
         if self.peer is not None and not self._down:
             self._check_by = min(self._check_by, now + CHECK_S)
             self._check_ping = self._pinged + 1
+            self._ping(now)
+
+    def hurry(self, now: float) -> None:
+        """What was sent last may be lost: ask for it now, and not when QUIC's timer says so, which was backed off meanwhile.
+
+        QUIC knows no change of path. A ping leaves at once, and by its acknowledgement QUIC learns what is lost.
+        """
+        if self.peer is not None and not self._down:
             self._ping(now)
 
     def close(self, reason: str) -> None:
@@ -312,7 +376,7 @@ class Link:
 
     def _poll(self, now: float) -> list[bytes]:
         try:
-            return [data for data, _ in self._quic.datagrams_to_send(now)]
+            return self._quic.transmit(now)
         except QuicConnectionError as error:
             self._failed = f"QUIC failed: {error.reason_phrase}"
             return []
@@ -331,8 +395,7 @@ class Link:
                 self._take(event, arrived, now)
             except (DeniedError, ProtocolError) as error:
                 self._failed = str(error)
-        # qh3 announces a close only when its draining period is over, and refuses everything until then.
-        closed = self._quic._close_event  # noqa: SLF001
+        closed = self._quic.closed
         if closed is not None and not self._down:
             self._down = True
             self._events.append(Down(closed.reason_phrase or f"QUIC error {closed.error_code}"))
@@ -377,7 +440,11 @@ class Link:
                 flow = self._flows.get(message.stream)
                 if flow is not None:
                     flow.allowed = max(flow.allowed, message.upto)
+            elif isinstance(message, Call):
+                if message.heard == self._told:
+                    self._events.append(Called(message.ports))
             elif isinstance(message, Candidates):
+                self._heard += 1
                 self._events.append(Told(message.addresses, message.wanted))
             else:
                 raise ProtocolError(f"{type(message).__name__} out of turn")
@@ -397,6 +464,7 @@ class Link:
         if flow is None or not flow.receiving:
             return  # late bytes of a stream that nobody reads any more
         flow.received += len(data)
+        self.carried += len(data)
         if flow.received > flow.granted:
             raise ProtocolError(f"stream {stream} overran its credit")
         batch = arrived.get(stream)
@@ -404,7 +472,8 @@ class Link:
             batch = arrived[stream] = Data(stream, first=not flow.announced)
             flow.announced = True
             self._events.append(batch)
-        batch.pieces.append(data)
+        if data:
+            batch.pieces.append(data)
         if end:
             batch.end, flow.receiving = True, False
             self._forget(stream, flow)

@@ -9,30 +9,35 @@ import trio
 from edged.errors import DeniedError, UnreachableError
 from edged.hub.beacon import Hint
 from edged.hub.book import Book
-from edged.hub.candidates import candidates
+from edged.hub.candidates import candidates, outside
 from edged.hub.connection import Connection
 from edged.hub.dialling import Dialling
 from edged.hub.dialogue import Doorkeeper
 from edged.hub.discovery import Discovery
+from edged.hub.forwarding import Forwarding
 from edged.hub.interfaces import own_addresses
 from edged.hub.link import Link
 from edged.hub.memory import Memory
 from edged.hub.names import abroad, named, own_name, parted
+from edged.hub.netcheck import NetCheck, look
 from edged.hub.pairing import replaces, unused
 from edged.hub.path import Path
 from edged.hub.peer import Peer
+from edged.hub.portsearch import hard_host
 from edged.hub.relaylink import RelayLink
 from edged.hub.relayspeech import Told, Welcomed
 from edged.hub.stream import LinkStream
 from edged.hub.switch import Switch
-from edged.hub.udp import UdpSocket
+from edged.hub.ways import RELAY
 from edged.identity.certificates import NAME, Subject
 from edged.identity.node import Identity
 from edged.identity.verifier import Verifier
 from edged.kit.address import Address
 from edged.kit.log import Log
+from edged.kit.proxy import Proxy
+from edged.kit.udp import UdpSocket
 from edged.wire.peer import MAX_CANDIDATES, Candidates
-from edged.wire.relay import Absence, Deliver, Presence
+from edged.wire.relay import Absence, Allotted, Deliver, Presence
 
 LOOK_S = 20.0  # between looks at our own addresses, at links that nobody wants, at addresses worth remembering
 NOT_NEEDED = "not needed now"
@@ -55,6 +60,7 @@ class Linker:
         udp: UdpSocket,
         relays: Sequence[str],
         insecure_relays: bool,
+        proxy: Proxy | None,
         peers: Mapping[str, Sequence[str]],
         discovers: bool,
         directory: FilePath | None,
@@ -76,11 +82,21 @@ class Linker:
             random=random,
             log=log,
             insecure=insecure_relays,
+            proxy=proxy,
+            ipv6=udp.ipv6,
         )
-        self.switch = Switch(udp, self.relay, self._answer)
+        self.forwarding = Forwarding(
+            udp,
+            self.relay,
+            wanting=self._want_forwarding,
+            observed=self._tell_all,
+            forwards=self._forwards,
+            random=random,
+        )
+        self.switch = Switch(udp, self.relay, self.forwarding, self._answer)
         self.peers = {name: Peer(name, addresses, wanted=True) for name, addresses in peers.items() if name != identity.name}
         self._wanted: frozenset[str] | None = None
-        self._own = self._own_addresses()
+        self._interfaces = self._own_addresses()
         self._nursery: trio.Nursery | None = None
         self._welcomed = trio.current_time()
         self._book = Book(f"{identity.fleet}/{identity.group}", self._usable)
@@ -158,7 +174,14 @@ class Linker:
         """Keep the links until cancelled; then tell the peers that we go."""
         try:
             async with trio.open_nursery() as self._nursery:
-                for service in (self.switch.read, self.switch.keep_time, self.relay.run, self._look_again):
+                services = (
+                    self.switch.read,
+                    self.switch.read_further,
+                    self.switch.keep_time,
+                    self.relay.run,
+                    self.forwarding.run,
+                )
+                for service in (*services, self._look_again):
                     self._nursery.start_soon(service)
                 for peer in tuple(self.peers.values()):
                     self._nursery.start_soon(self._dialling.keep_linked, peer)
@@ -238,10 +261,13 @@ class Linker:
         self.switch.prove(connection)
         connection.path.relay(peer.session is not None)
         connection.path.learn(self._addresses(peer), trio.current_time())
-        connection.link.tell(Candidates(self._own, peer.wanted))
+        connection.path.forward(self.forwarding.address(peer.name), trio.current_time())
+        connection.path.mapped(hard=self._hard)
+        connection.link.tell(self._candidates(peer))
         if old is not None:
             old.close("replaced by a newer link")
         self._log.info(f"link to {peer.name}")
+        self.forwarding.look()
         peer.change()
         self._changed()
 
@@ -253,6 +279,7 @@ class Linker:
             self._remember(peer)
             peer.connection = None
             self._log.info(f"link to {peer.name} lost: {connection.reason}")
+            self.forwarding.look()
             self._search()
             peer.change()
             self._changed()
@@ -260,6 +287,12 @@ class Linker:
     def opened(self, connection: Connection, stream: LinkStream) -> None:
         """The peer opened a stream."""
         self._opened(stream.peer, stream)
+
+    def steered(self, connection: Connection) -> None:
+        """The path is another one, or wants the relay's help by UDP now, or no more."""
+        if connection.node is not None and connection.path.kind == RELAY:
+            self.forwarding.check(connection.node)
+        self.forwarding.look()
 
     def told(self, connection: Connection, addresses: Sequence[str]) -> None:
         """The peer told where it may be reached, and whether it wants the link."""
@@ -279,8 +312,12 @@ class Linker:
             peer = self.peers.get(message.node)
             if peer is not None:
                 self._introduced(peer, None)
+        elif isinstance(message, Allotted):
+            if message.node in self.peers:
+                self.forwarding.allotted(message.node, message.port)
         elif isinstance(message, Welcomed):
             self._welcomed = trio.current_time()
+            self.forwarding.welcomed(message)
 
     def _introduced(self, peer: Peer, session: int | None) -> None:
         peer.announced = session is not None
@@ -288,18 +325,46 @@ class Linker:
         self._reachable(peer, session)
 
     def _relay_lost(self) -> None:
+        self.forwarding.lost()
         for peer in self.peers.values():
             self._reachable(peer, None)
 
     def _reachable(self, peer: Peer, session: int | None) -> None:
         """The relay reaches the peer in this session of it, or no more."""
         news = session is not None and session != peer.session
-        peer.session = session
+        if session != peer.session:
+            peer.session = session
+            self.forwarding.parted(peer.name)
         for connection in self.switch.to(peer.name):
             connection.path.relay(session is not None)
             if news:  # it may be a new process that knows nothing of this link
                 connection.check()
         peer.change()
+
+    # ---- by UDP through the relay
+
+    async def netcheck(self) -> NetCheck:
+        """What the network lets us do, asked now."""
+        return await look(self._udp, self.relay, self.forwarding)
+
+    def _want_forwarding(self) -> list[str]:
+        """Whose links are to go by it, or need our address as the relay sees it to find a direct path."""
+        now = trio.current_time()
+        return [
+            peer.name
+            for peer in self.linked
+            if peer.session is not None and peer.connection is not None and peer.connection.path.wants_relay(now)
+        ]
+
+    def _forwards(self, node: str, address: Address | None) -> None:
+        peer = self.peers.get(node)
+        if peer is not None and peer.connection is not None:
+            peer.connection.path.forward(address, trio.current_time())
+            peer.connection.flush()
+
+    def _tell_all(self) -> None:
+        for peer in self.linked:
+            self._tell(peer)
 
     # ---- what is heard on the LAN
 
@@ -343,11 +408,12 @@ class Linker:
             await trio.sleep(LOOK_S)
             if self._discovery is not None:
                 self._discovery.look()
-            own = self._own_addresses()
-            if own != self._own:
-                self._own = own
-                for peer in self.linked:
-                    self._tell(peer)
+            interfaces = self._own_addresses()
+            if interfaces != self._interfaces:
+                self._interfaces = interfaces
+                self._tell_all()
+                self.forwarding.moved()
+            self.forwarding.look()
             for peer in self.linked:
                 self._remember(peer)
                 self._close_unused(peer)
@@ -357,8 +423,19 @@ class Linker:
     def _tell(self, peer: Peer) -> None:
         """Say to the peer where we are, and whether we want its link."""
         if peer.connection is not None:
-            peer.connection.link.tell(Candidates(self._own, peer.wanted))
+            peer.connection.path.mapped(hard=self._hard)
+            peer.connection.link.tell(self._candidates(peer))
             peer.connection.flush()
+
+    @property
+    def _hard(self) -> bool:
+        """Whether our NAT draws a port for each flow: the relay's two ports see us at two."""
+        return hard_host(self.forwarding.observed) is not None
+
+    def _candidates(self, peer: Peer) -> Candidates:
+        seen = (other.connection.path.seen for other in self.linked if other.connection is not None)
+        others = outside(self.forwarding.observed, self.relay.observed, seen, self._udp.address.port)
+        return Candidates([*dict.fromkeys([*map(str, others), *self._interfaces])][:MAX_CANDIDATES], peer.wanted)
 
     def _close_unused(self, peer: Peer) -> None:
         connection, now = peer.connection, trio.current_time()

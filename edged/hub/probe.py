@@ -4,29 +4,28 @@
 
 The first byte has both top bits 0, which no QUIC packet of version 1 has (RFC 9000, 17). The role says which end of the
 link speaks: an end takes only the other's probes, so that a probe which comes back to its sender (both nodes have a bridge
-with the same private address) is not taken for an answer. A ping is padded to the largest datagram: a path that answers
-carries those too. A pong is smaller than its ping: nobody can use it to amplify.
+with the same private address) is not taken for an answer. A full ping is padded to the largest datagram: a path that answers
+carries those too. A small one only asks who is there. No pong is larger than its ping: nobody can use it to amplify.
 """
 
 import hmac
-import ipaddress
 import struct
 from hashlib import sha256
 from typing import NamedTuple
 
 from edged.errors import ProtocolError
 from edged.kit.address import Address
+from edged.wire import endpoint
 
 MAGIC = b"\x2eep1"
 PING = 1
 PONG = 2
 LINK_ID = slice(6, 14)  # where a datagram names its link
-PING_SIZE = 1350  # bytes, the size of the links' largest datagrams
-_HEAD = struct.Struct("!4sBB8s8s16sH")
+PING_SIZE = 1350  # bytes of a full ping, the size of the links' largest datagrams
+_HEAD = struct.Struct(f"!4sBB8s8s{endpoint.SIZE}s")
 _MAC = 16  # bytes
-PONG_SIZE = _HEAD.size + _MAC
+PONG_SIZE = _HEAD.size + _MAC  # of a pong, and of a small ping
 TRANSACTION = 8  # bytes
-_NOWHERE = bytes(16)
 
 
 class Ping(NamedTuple):
@@ -47,38 +46,36 @@ class Probes:
 
     def __init__(self, key: bytes, *, dialler: bool) -> None:
         self._key = key
+        self.dialler = dialler
         self._role = int(dialler)
         self.link_id = sha256(b"edged link id\x00" + key).digest()[:8]
 
-    def ping(self, transaction: bytes) -> bytes:
+    def ping(self, transaction: bytes, *, full: bool = True) -> bytes:
         """A ping. `transaction` is 8 bytes that nobody can guess."""
-        return self._sealed(PING, transaction, _NOWHERE, 0).ljust(PING_SIZE, b"\x00")
+        return self._sealed(PING, transaction, endpoint.NOWHERE).ljust(PING_SIZE if full else PONG_SIZE, b"\x00")
 
     def pong(self, transaction: bytes, seen: Address) -> bytes:
         """The answer to a ping that came from `seen`."""
-        ip = ipaddress.ip_address(seen[0])
-        packed = ip.packed if ip.version == 6 else b"\x00" * 10 + b"\xff\xff" + ip.packed
-        return self._sealed(PONG, transaction, packed, seen[1])
+        return self._sealed(PONG, transaction, endpoint.packed(*seen))
 
     def open(self, data: bytes) -> Ping | Pong:
         """A probe by the other end of the link. ProtocolError when it is not one, whatever the bytes."""
         if len(data) < PONG_SIZE:
             raise ProtocolError(f"a probe of {len(data)} bytes")
         head, mac = data[: _HEAD.size], data[_HEAD.size : PONG_SIZE]
-        magic, kind, role, link_id, transaction, seen, port = _HEAD.unpack(head)
+        magic, kind, role, link_id, transaction, seen = _HEAD.unpack(head)
         if magic != MAGIC or link_id != self.link_id or role != 1 - self._role:
             raise ProtocolError("a probe of another version, link or end")
         if not hmac.compare_digest(mac, self._mac(head)):
             raise ProtocolError("a probe that is not authentic")
-        if (kind, len(data)) == (PING, PING_SIZE):
+        if kind == PING and len(data) in (PING_SIZE, PONG_SIZE):
             return Ping(transaction)
         if (kind, len(data)) == (PONG, PONG_SIZE):
-            ip = ipaddress.IPv6Address(seen)
-            return Pong(transaction, Address(str(ip.ipv4_mapped or ip), port))
+            return Pong(transaction, Address(*endpoint.unpacked(seen)))
         raise ProtocolError(f"a probe of kind {kind} and {len(data)} bytes")
 
-    def _sealed(self, kind: int, transaction: bytes, seen: bytes, port: int) -> bytes:
-        head = _HEAD.pack(MAGIC, kind, self._role, self.link_id, transaction, seen, port)
+    def _sealed(self, kind: int, transaction: bytes, seen: bytes) -> bytes:
+        head = _HEAD.pack(MAGIC, kind, self._role, self.link_id, transaction, seen)
         return head + self._mac(head)
 
     def _mac(self, head: bytes) -> bytes:

@@ -1,6 +1,5 @@
 """The node's WebSocket to a relay: kept up as long as the node runs, one relay after the other until one takes us."""
 
-import ssl
 from collections.abc import Callable, Sequence
 from itertools import cycle
 from random import Random
@@ -11,11 +10,12 @@ import trio_websocket
 from wsproto.utilities import ProtocolError as WebSocketProtocolError
 
 from edged.errors import DeniedError, InvalidError, ProtocolError
+from edged.hub.relaydial import RelayDial, address_of
 from edged.hub.relayspeech import RelaySpeech, Told, Waiting, Welcomed, forwards
 from edged.identity.node import Identity
-from edged.kit.address import Address
 from edged.kit.backoff import Backoff
 from edged.kit.log import Log
+from edged.kit.proxy import Proxy
 from edged.kit.queues import DropOldest
 from edged.wire.relay import FROM_NODE, MAX_WS_FRAME, SUBPROTOCOL
 
@@ -44,7 +44,8 @@ LOST = (
 class RelayLink:
     """Keeps one WebSocket to one of `urls` (wss://host:port; ws:// to this machine only, unless `insecure`).
 
-    `told` is called with what the relay says, `lost` when it is away again. InvalidError when a URL cannot be used.
+    `told` is called with what the relay says, `lost` when it is away again. InvalidError when a URL cannot be used. `proxy` is
+    the way out to it, None: as the environment says. `ipv6`: whether our UDP socket speaks that, too.
     """
 
     def __init__(
@@ -57,14 +58,18 @@ class RelayLink:
         random: Random,
         log: Log,
         insecure: bool = False,
+        proxy: Proxy | None = None,
+        ipv6: bool = False,
     ) -> None:
-        self._urls = [_checked(url, insecure=insecure) for url in urls]
+        self.urls = [_checked(url, insecure=insecure) for url in urls]
         self._identity, self._told, self._lost, self._log = identity, told, lost, log
+        self.dialling = RelayDial(identity, proxy=proxy, ipv6=ipv6)
         self._backoff = Backoff(RETRY_FIRST_S, RETRY_CAP_S, random)
         self._waiting: DropOldest[Waiting] = DropOldest(MAX_WAITING)
         self.url: str | None = None  # of the relay that takes us now
         self.observed: str | None = None  # our address as that relay sees it
-        self.reason = "not tried yet" if self._urls else "none is configured"  # why none takes us; "" when one does
+        self.udp_host: str | None = None  # the IP address of that relay, None when our UDP socket does not reach such ones
+        self.reason = "not tried yet" if self.urls else "none is configured"  # why none takes us; "" when one does
 
     @property
     def dropped(self) -> int:
@@ -77,9 +82,14 @@ class RelayLink:
             for data in datagrams:
                 self._waiting.put((node, data))
 
+    def allot(self, node: str) -> None:
+        """Ask for a UDP port between us and a node, without waiting."""
+        if self.url is not None:
+            self._waiting.put((node, None))
+
     async def run(self) -> None:
         """Keep the connection up until cancelled; returns at once when there are no relays."""
-        for url in cycle(self._urls):
+        for url in cycle(self.urls):
             delay = await self._attempt(url)
             self._log.warning(f"relay {self.reason}; retrying in {delay:.1f} s")
             await trio.sleep(delay)
@@ -91,9 +101,9 @@ class RelayLink:
         try:
             await self._connection(url)
         except* DeniedError as denied:  # it will say so again: no hurry
-            self.reason = f"{url.geturl()}: {_text(denied)}"
+            self.reason = f"{url.geturl()}: {text_of(denied)}"
         except* LOST as lost:
-            self.reason = f"{url.geturl()}: {_text(lost)}"
+            self.reason = f"{url.geturl()}: {text_of(lost)}"
             if trio.current_time() - began > STEADY_S:
                 self._backoff.reset()
             delay = self._backoff.next()
@@ -101,7 +111,7 @@ class RelayLink:
 
     async def _connection(self, url: SplitResult) -> None:
         with trio.fail_after(CONNECT_S):
-            stream = await self._dial(url)
+            stream = await self.dialling.dial(url)
         try:
             async with trio.open_nursery() as nursery:
                 with trio.fail_after(CONNECT_S):
@@ -114,7 +124,8 @@ class RelayLink:
                         max_message_size=MAX_WS_FRAME,
                         receive_buffer_size=RECEIVE,
                     )
-                    speech = RelaySpeech(self._identity, _address(url).host)
+                    speech = RelaySpeech(self._identity, address_of(url).host)
+                    self.udp_host = await self.dialling.udp_host(url, stream)
                     while self.url is None:
                         await self._hear(url, websocket, speech)
                 nursery.start_soon(self._forward, websocket)
@@ -126,19 +137,6 @@ class RelayLink:
             if self.url is not None:
                 self.url = self.observed = None
                 self._lost()
-
-    async def _dial(self, url: SplitResult) -> trio.SocketStream | trio.SSLStream[trio.SocketStream]:
-        if url.scheme == "ws":
-            return await trio.open_tcp_stream(*_address(url))
-        # The public authorities, 2.6 MB, are loaded only for a relay that the fleet's own does not vouch for.
-        context = ssl.create_default_context(cadata=self._identity.authority_pem.decode())
-        try:
-            return await _secured(_address(url), context)
-        except trio.BrokenResourceError as error:
-            if not isinstance(error.__cause__, ssl.SSLCertVerificationError):
-                raise
-        context.load_default_certs()
-        return await _secured(_address(url), context)
 
     async def _hear(self, url: SplitResult, websocket: trio_websocket.WebSocketConnection, speech: RelaySpeech) -> None:
         frame = await websocket.get_message()
@@ -165,21 +163,10 @@ class RelayLink:
                 await websocket.ping()
 
 
-async def _secured(address: Address, context: ssl.SSLContext) -> trio.SSLStream[trio.SocketStream]:
-    stream = await trio.open_tcp_stream(*address)
-    secured = trio.SSLStream(stream, context, server_hostname=address.host, https_compatible=True)
-    try:
-        await secured.do_handshake()
-    except BaseException:
-        await trio.aclose_forcefully(stream)
-        raise
-    return secured
-
-
 def _checked(text: str, *, insecure: bool) -> SplitResult:
     try:
         url = urlsplit(text)
-        address = _address(url)
+        address = address_of(url)
     except ValueError as error:
         raise InvalidError(f"relay {text!r}: {error}") from error
     if url.scheme not in ("ws", "wss") or not address.host:
@@ -189,11 +176,8 @@ def _checked(text: str, *, insecure: bool) -> SplitResult:
     return url
 
 
-def _address(url: SplitResult) -> Address:
-    return Address(url.hostname or "", url.port or (443 if url.scheme == "wss" else 80))
-
-
-def _text(error: BaseException) -> str:
+def text_of(error: BaseException) -> str:
+    """One line that says how a connection to a relay ended."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     if isinstance(error, trio.TooSlowError):

@@ -3,7 +3,7 @@
 Inside the node a node of another group is called GROUP/NAME (names.py), in what is told as in what waits to be forwarded.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 
 import msgspec
@@ -17,6 +17,8 @@ from edged.wire.relay import (
     FROM_RELAY,
     NONCE,
     Absence,
+    Allot,
+    Allotted,
     Challenge,
     Deliver,
     Forward,
@@ -30,17 +32,20 @@ from edged.wire.relay import (
 )
 
 FORWARD_BYTES = 128 << 10  # bytes of datagrams in one frame, half of what a frame may hold: a list costs some bytes an item
-Waiting = tuple[str, bytes]  # the node that a datagram is for, and the datagram
+Waiting = tuple[str, bytes | None]  # the node that a datagram is for, and the datagram; None: the wish for a UDP port instead
 
 
 @dataclass(frozen=True, slots=True)
 class Welcomed:
-    """The relay knows us, and sees us at `observed`."""
+    """The relay knows us, and sees us at `observed`. The rest is as in wire.relay.Welcome."""
 
     observed: str
+    session: int = 0
+    udp: tuple[int, ...] = ()
+    udp_key: bytes = field(default=b"", repr=False)
 
 
-Told = Welcomed | Presence | Absence | Deliver
+Told = Welcomed | Presence | Absence | Deliver | Allotted
 
 
 class RelaySpeech:
@@ -85,35 +90,40 @@ class RelaySpeech:
         if self._expected is not Welcome:
             raise ProtocolError("a second welcome")
         self._expected = None
-        return Welcomed(welcome.observed)
+        return Welcomed(welcome.observed, welcome.session, tuple(welcome.udp), welcome.udp_key)
 
 
 def forwards(waiting: list[Waiting]) -> list[bytes]:
-    """Frames that carry datagrams, in order: those that wait together travel together."""
+    """Frames that carry datagrams and wishes, in order: those that wait together travel together."""
     frames: list[bytes] = []
     batch: list[Waiting] = []
     size = 0
     for item in waiting:
-        if batch and size + len(item[1]) > FORWARD_BYTES:
+        length = len(item[1] or b"")
+        if batch and size + length > FORWARD_BYTES:
             frames.append(_forward(batch))
             batch, size = [], 0
         batch.append(item)
-        size += len(item[1])
+        size += length
     if batch:
         frames.append(_forward(batch))
     return frames
 
 
 def _forward(batch: list[Waiting]) -> bytes:
-    runs = groupby(batch, key=lambda item: item[0])
-    forwarded: list[FromNode] = []
-    for node, run in runs:
+    said: list[FromNode] = []
+    for node, run in groupby(batch, key=lambda item: item[0]):
+        items = [data for _, data in run]
         group, name = parted(node)
-        forwarded.append(Forward(name, [data for _, data in run], group))
-    return FROM_NODE.encode(forwarded)
+        datagrams = [data for data in items if data is not None]
+        if len(datagrams) < len(items):
+            said.append(Allot(name, group))
+        if datagrams:
+            said.append(Forward(name, datagrams, group))
+    return FROM_NODE.encode(said)
 
 
-def _named(message: Presence | Absence | Deliver) -> Presence | Absence | Deliver:
+def _named(message: Presence | Absence | Deliver | Allotted) -> Presence | Absence | Deliver | Allotted:
     """The message with the name by which its node goes in here."""
     if not message.group:
         return message

@@ -2,18 +2,22 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import trio
 
 from edged.errors import ProtocolError
 from edged.hub.connection import Connection
+from edged.hub.forwarding import Forwarding
 from edged.hub.packets import Destination, destination, is_probe, one_flow
-from edged.hub.path import RELAY, Route
+from edged.hub.path import Probe
 from edged.hub.probe import LINK_ID
 from edged.hub.relaylink import RelayLink
-from edged.hub.udp import UdpSocket
+from edged.hub.sockets import Sockets
+from edged.hub.ways import RELAY, From, Route, Spot
 from edged.kit.address import Address
+from edged.kit.udp import UdpSocket, bursts
+from edged.wire.relayudp import is_ours
 
 DRAIN = 64  # receive calls, some 44 datagrams each at most, before links answer: late ACKs cost more than batching gains
 MAX_STRANGERS = 32  # links begun by UDP and not proved yet; more are dropped. The relay's callers have their own number
@@ -25,8 +29,9 @@ Answer = Callable[[bytes, str | None], Connection]  # connection id, who calls a
 class Switch:
     """Hands datagrams to connections and connections' datagrams on. `dropped` counts by reason what was for nobody."""
 
-    def __init__(self, udp: UdpSocket, relay: RelayLink, answer: Answer) -> None:
-        self._udp, self._relay, self._answer = udp, relay, answer
+    def __init__(self, udp: UdpSocket, relay: RelayLink, forwarding: Forwarding, answer: Answer) -> None:
+        self._udp, self._relay, self._forwarding, self._answer = udp, relay, forwarding, answer
+        self._sockets = Sockets(udp.address.host)
         self._by_id: dict[bytes, Connection] = {}
         self._by_link: dict[bytes, Connection] = {}
         self.connections: set[Connection] = set()
@@ -80,14 +85,32 @@ class Switch:
                 self._from_udp(*received, now)
             self._flush()
 
+    async def read_further(self) -> None:
+        """The same at the further sockets; they are closed in the end."""
+        try:
+            while True:
+                for number, udp in await self._sockets.readable():
+                    now = trio.current_time()
+                    while (received := udp.receive()) is not None:
+                        data, segment, source = received
+                        self._from_udp(data, segment, From(*source, number), now)
+                self._flush()
+        finally:
+            self._sockets.close_all()
+
     def from_relay(self, sender: str, datagrams: Sequence[bytes]) -> None:
         """Take what the relay delivers from another node of our group."""
         now = trio.current_time()
-        for data in datagrams:
-            self._quic(data, len(data), RELAY, sender, now)
+        for burst in bursts(datagrams):
+            whole = b"".join(burst)
+            if len(burst) > 1 and one_flow(whole, len(burst[0])):
+                self._quic(whole, len(burst[0]), RELAY, sender, now)
+            else:
+                for data in burst:
+                    self._quic(data, len(data), RELAY, sender, now)
         self._flush()
 
-    def _from_udp(self, data: bytes, segment: int, source: Address, now: float) -> None:
+    def _from_udp(self, data: bytes, segment: int, source: Spot, now: float) -> None:
         if not data:
             self.dropped["empty"] += 1
         elif segment < len(data) and not one_flow(data, segment):
@@ -98,12 +121,15 @@ class Switch:
         else:
             self._quic(data, segment, source, None, now)
 
-    def _probe(self, data: bytes, source: Address, now: float) -> None:
+    def _probe(self, data: bytes, source: Spot, now: float) -> None:
         connection = self._by_link.get(data[LINK_ID])
         try:
+            if is_ours(data) and isinstance(source, Address):
+                self._forwarding.receive(data, source, now)
+                return
             if connection is None:
                 raise ProtocolError("a probe of no link")
-            connection.path.receive(data, source, now)
+            connection.probed(data, source, now)
         except ProtocolError:
             self.dropped["probe"] += 1
         else:
@@ -137,20 +163,35 @@ class Switch:
     def _flush(self) -> None:
         touched, self._touched = self._touched, set()
         for connection in touched:
-            connection.flush()
+            connection.settle()
 
     # ---- out
 
     def send(self, route: Route, node: str | None, datagrams: Sequence[bytes]) -> None:
         """Send a connection's datagrams."""
-        if isinstance(route, tuple):
+        if isinstance(route, From):
+            self._sockets.send(route.socket, Address(*route[:2]), datagrams)
+        elif isinstance(route, tuple):
             self._udp.send(route, datagrams)
         elif node is not None:
             self._relay.send(node, datagrams)
 
-    def probe(self, address: Address, data: bytes) -> None:
+    def probe(self, probe: Probe) -> None:
         """Send a probe."""
-        self._udp.send(address, (data,))
+        if isinstance(probe.spot, From):
+            self._sockets.send(probe.spot.socket, Address(*probe.spot[:2]), (probe.data,), probe.ttl)
+        elif probe.ttl is None:
+            self._udp.send(probe.spot, (probe.data,))
+        else:
+            self._udp.send_near(probe.spot, probe.data, probe.ttl)
+
+    def open(self, sockets: int) -> Sequence[int]:
+        """Open further sockets, as many as can be had up to this number."""
+        return self._sockets.open(sockets)
+
+    def close(self, sockets: Iterable[int]) -> None:
+        """Close these of them."""
+        self._sockets.close(sockets)
 
     # ---- time
 

@@ -21,6 +21,7 @@ from edged.wire.peer import ANSWER, Opened, Opening, Tunnel
 from relay.clients import Clients
 from relay.core import Relay
 from relay.server import Server, listen
+from relay.udp import UdpPorts
 
 WEB = Tunnel("default", "web", 80, "web-1")
 DEADLINE_S = 60.0  # generous: a busy machine is slow, not wrong
@@ -104,14 +105,20 @@ class RunningRelay:
         self._scope = trio.CancelScope()
         self._over = trio.Event()
         self.url = ""
+        self.relay = Relay(verifier)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        relay, log = Relay(self._verifier), Log(level="error")
+        log = Log(level="error")
+        udp = UdpPorts("127.0.0.1", questions=(0, 0), forwards=range(1), most=100, rate=1e9, log=log)
+        relay = self.relay = Relay(self._verifier, forwarder=udp.forwarder)
         listeners = await listen(Address("127.0.0.1", self._port))
         self.url = f"ws://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
         server = Server(relay, Clients(relay, random=Random(1), log=log), listeners, None, most=100, log=log)
         with self._scope:
-            await server.run(task_status=task_status)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(udp.run)
+                await nursery.start(server.run)
+                task_status.started()
         self._over.set()
 
     async def stop(self) -> None:

@@ -12,7 +12,7 @@ from edged.hub import linker
 from edged.hub.hub import Hub
 from edged.hub.stream import LinkStream
 from edged.wire.codec import framed
-from edged.wire.peer import ANSWER, Opened, Sync, Tunnel
+from edged.wire.peer import ANSWER, Logs, Opened, Sync, Tunnel
 from edged.wire.relay import Absence, Presence
 
 Until = Callable[[Callable[[], bool]], Awaitable[None]]
@@ -26,7 +26,7 @@ async def agree(peer: str, _opening: Any, stream: LinkStream) -> None:
         pass
 
 
-HANDLERS = {Sync: agree, Tunnel: agree}
+HANDLERS = {Sync: agree, Tunnel: agree, Logs: agree}
 
 
 async def abroad(hub: Hub, *names: str) -> None:
@@ -69,8 +69,10 @@ async def test_the_contacts_of_two_groups_are_linked_and_the_rest_is_not(
         assert hubs["site/gw-c"].abroad == hubs["yard/gw-a"].linked == hubs["yard/gw-a"].known == frozenset()
         await says(hubs["yard/gw-a"], "site/gw-b", "yard/gw-a")
         await says(hubs["site/gw-a"], "yard/gw-a", "site/gw-a")
-        with pytest.raises(DeniedError, match="no Tunnel streams are served here to another group"):
-            await hubs["site/gw-a"].open_stream("yard/gw-a", Tunnel("default", "web", 80, "web-0"))
+        async with await hubs["site/gw-a"].open_stream("yard/gw-a", Tunnel("default", "web", 80, "web-0")):
+            pass
+        with pytest.raises(DeniedError, match="no Logs streams are served here to another group"):
+            await hubs["site/gw-a"].open_stream("yard/gw-a", Logs("default", "web-0", "c"))
         subject = hubs["site/gw-a"].subject("yard/gw-a")
         assert subject is not None
         assert (subject.group, subject.name) == ("yard", "gw-a")

@@ -1,7 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edged.hub.candidates import candidates
+from edged.hub.candidates import MAX_OUTSIDE, candidates, outside
+from edged.kit.address import Address
 
 
 def test_candidates_are_filtered() -> None:
@@ -16,3 +17,13 @@ def test_candidates_are_filtered() -> None:
 def test_any_text_is_taken_or_left(told: list[str]) -> None:
     for address in candidates(told, ipv6=True, loopback=True):
         assert address.ip is not None
+
+
+def test_where_others_see_us() -> None:
+    mapped, elsewhere = Address("198.51.100.1", 31_000), Address("198.51.100.1", 7400)
+    assert outside([mapped], "198.51.100.1:50000", [], 7400) == [mapped]
+    assert outside([], "198.51.100.1:50000", [], 7400) == [elsewhere]
+    assert outside([], "[2001:db8::1]:50000", [], 7400) == [Address("2001:db8::1", 7400)]
+    assert outside([], None, [mapped, None], 7400) == []
+    assert outside([], None, [mapped, None, mapped, elsewhere], 7400) == [mapped]
+    assert len(outside([Address("198.51.100.1", port) for port in range(1, 9)], None, [], 7400)) == MAX_OUTSIDE

@@ -6,6 +6,7 @@ import trio
 
 from edged.errors import DeniedError, UnreachableError
 from edged.hub.hub import Hub
+from edged.hub.quic import MAX_STREAMS
 from edged.hub.stream import LinkStream
 from edged.kit.log import Log
 from edged.wire.codec import framed
@@ -65,6 +66,22 @@ async def test_a_stream_that_breaks_under_its_handler_harms_nobody(acme: Any, lo
             broke = trio.Event()
 
 
+async def test_the_first_bytes_go_with_the_opening(acme: Any, look: Any, start_hub: Any) -> None:
+    async def shout(_peer: str, _opening: Opening, stream: LinkStream) -> None:
+        assert await stream.receive_some(4) == b"head"  # before the answer: the caller waits for that
+        await stream.send_all(framed(ANSWER.encode(Opened())) + b"HEAD")
+
+    async with (
+        start_hub(acme.identity("gw-b"), acme.verifier, handlers={Tunnel: shout}) as (_, address),
+        start_hub(acme.identity("gw-a"), acme.verifier, peers={"gw-b": [str(address)]}) as (a, _),
+    ):
+        await look.linked(a, "gw-b")
+        with trio.fail_after(DEADLINE_S):
+            stream = await a.open_stream("gw-b", WEB, b"head")
+            assert await stream.receive_some() == b"HEAD"
+        await stream.aclose()
+
+
 def test_a_hub_that_does_not_run(acme: Any, quiet: Log) -> None:
     hub = Hub(
         identity=acme.identity("gw-a"),
@@ -94,7 +111,7 @@ async def test_bytes_right_behind_the_answer_are_kept(acme: Any, look: Any, star
             assert b"".join([data async for data in stream]) == b"line 1\nline 2\n"
 
 
-async def test_a_hundred_streams_at_a_time_and_room_again_after(acme: Any, look: Any, start_hub: Any) -> None:
+async def test_many_streams_at_a_time_and_room_again_after(acme: Any, look: Any, start_hub: Any) -> None:
     async with (
         start_hub(acme.identity("gw-b"), acme.verifier) as (_, address),
         start_hub(acme.identity("gw-a"), acme.verifier, peers={"gw-b": [str(address)]}) as (a, _),
@@ -105,7 +122,7 @@ async def test_a_hundred_streams_at_a_time_and_room_again_after(acme: Any, look:
             with pytest.raises(UnreachableError, match="carries no more streams"):
                 while True:
                     streams.append(await a.open_stream("gw-b", WEB))
-            assert len(streams) == 99  # the link's own stream is the hundredth
+            assert len(streams) == MAX_STREAMS - 1  # the link has one of its own
             for stream in streams:
                 await stream.send_eof()
                 assert await stream.receive_some() == b""
@@ -125,3 +142,23 @@ async def test_an_address_in_use_is_said_so(acme: Any, start_hub: Any) -> None:
             async with start_hub(acme.identity("gw-a"), acme.verifier, port=address.port):
                 pass
         assert raised.group_contains(UnreachableError, match="in use")
+
+
+async def test_a_ping_makes_a_link_and_says_by_which_way_it_went(acme: Any, look: Any, start_hub: Any, until: Any) -> None:
+    async with (
+        start_hub(acme.identity("gw-b"), acme.verifier, handlers={}) as (b, address),
+        start_hub(acme.identity("gw-a"), acme.verifier, peers={"gw-b": [str(address)]}, wants=frozenset()) as (a, _),
+    ):
+        assert a.linked == frozenset()
+        pong = await a.ping("gw-b")
+        assert pong.node == "gw-b"
+        assert pong.rtt is not None
+        assert 0 < pong.rtt < 10
+        await until(lambda: look.path(a) == "lan")
+        pong = await a.ping("gw-b")
+        assert (pong.path, pong.address) == ("lan", str(address))
+        assert pong.sent_by["lan"] > 0
+        assert pong.received_by["lan"] > 0
+        assert (await b.ping("gw-a")).node == "gw-a"
+        with pytest.raises(UnreachableError, match="not known here"):
+            await a.ping("gw-z")

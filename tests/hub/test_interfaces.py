@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from edged.hub.interfaces import _addresses, _messages, multicast_interfaces, own_addresses
+from edged.hub.interfaces import _addresses, _messages, multicast_interfaces, networks, own_addresses
 
 
 def test_no_loopback_and_no_duplicates() -> None:
@@ -58,6 +58,13 @@ exec "$0" -c 'from edged.hub.interfaces import multicast_interfaces as m; print(
 def test_what_is_sent_on_is_among_our_addresses() -> None:
     addresses = {address for found in multicast_interfaces().values() for address in found}
     assert addresses <= set(own_addresses(ipv6=False))
+
+
+def test_networks_by_interface() -> None:
+    found = networks()
+    assert ipaddress.IPv4Interface("127.0.0.1/8") in found["lo"]
+    hosts = {str(each.ip) for addresses in found.values() for each in addresses}
+    assert set(own_addresses(ipv6=False)) <= hosts
 
 
 def test_cut_answers_of_the_kernel_are_left_out() -> None:

@@ -14,11 +14,16 @@ from edged.errors import DeniedError, UnreachableError
 from edged.hub.dialogue import Dialler, Doorkeeper
 from edged.hub.link import (
     ANSWER_S,
+    ANSWERED_S,
     CHECK_S,
     IDLE_S,
     MAX_DATAGRAM,
+    MAX_UNREAD,
+    MAX_WINDOW,
     PING_S,
     SEND_BUFFER,
+    UNANSWERED,
+    Called,
     Data,
     Down,
     Event,
@@ -30,6 +35,7 @@ from edged.hub.link import (
     Up,
 )
 from edged.hub.packets import destination
+from edged.hub.quic import MAX_STREAMS
 from edged.identity.certificates import Subject
 from edged.wire.peer import STREAM_WINDOW, Candidates, Credit
 
@@ -200,6 +206,65 @@ def test_an_unread_stream_stalls_alone(acme: Any) -> None:
     assert net.a.room(slow) <= SEND_BUFFER
 
 
+def test_the_window_of_a_stream_grows_as_it_is_read_and_shrinks_as_they_become_many(acme: Any) -> None:
+    net = Net(acme).up()
+    net.eager = False
+    busy = net.a.open()
+    sending = net.a._flows[busy]
+
+    def pour(rounds: int) -> int:
+        """Read all there is, and again; how much may be unread then."""
+        for _ in range(rounds):
+            while sending.sent < sending.allowed:
+                net.a.send(busy, bytes(max(net.a.room(busy), 0)))
+                net.wait(0.1)
+            net.run(lambda: busy in net.b._flows and net.b._flows[busy].received == sending.sent)
+            net.b.consumed(busy, sending.sent - net.b._flows[busy].consumed)
+            net.run(lambda: sending.allowed > sending.sent)
+        return sending.allowed - sending.sent
+
+    assert pour(8) == MAX_WINDOW
+    many = [net.a.open() for _ in range(4 * MAX_UNREAD // MAX_WINDOW)]
+    write(net, net.a, many[-1], b"opens them all")
+    net.run(lambda: ended(net, net.b, many[-1]))
+    assert pour(2) < MAX_WINDOW // 2
+
+
+def test_an_acknowledgement_travels_with_the_answer(acme: Any) -> None:
+    net = Net(acme).up()
+    net.wait(0.2)
+    stream = net.a.open()
+    net.a.send(stream, b"question")
+    (question,) = net.a.outgoing(net.now)
+    net.b.receive(question, len(question), net.now)
+    assert not net.b.due
+    assert net.b.deadline() <= net.now + 0.0011 + ANSWERED_S
+    net.b.send(stream, b"answer")
+    assert net.b.due
+    (answer,) = net.b.outgoing(net.now)
+    assert not net.b.due
+    net.a.receive(answer, len(answer), net.now)
+    assert not net.a.due
+    late = net.a.deadline()
+    assert late <= net.now + 0.0011 + ANSWERED_S
+    net.a.tick(late)  # nothing was said to that: now it is to be acknowledged
+    assert net.a.due
+    assert net.a.outgoing(late)
+
+
+def test_who_sends_much_is_not_kept_waiting(acme: Any) -> None:
+    net = Net(acme).up()
+    net.wait(0.2)
+    stream = net.a.open()
+    net.a.send(stream, bytes(UNANSWERED))
+    datagrams = net.a.outgoing(net.now)
+    for data in datagrams:
+        net.b.receive(data, len(data), net.now)
+    assert len(datagrams) > 2
+    assert net.b.due
+    assert net.b.outgoing(net.now)
+
+
 def test_who_overruns_its_credit_is_cut_off(acme: Any) -> None:
     net = Net(acme).up()
     net.eager = False
@@ -254,14 +319,14 @@ def unused(link: Link) -> bool:
     return link.streams == 0
 
 
-def test_a_hundred_streams_at_a_time(acme: Any) -> None:
+def test_many_streams_at_a_time(acme: Any) -> None:
     net = Net(acme).up()
     for link in (net.a, net.b):
         streams = []
         with pytest.raises(UnreachableError, match="no more streams"):
             while True:
                 streams.append(link.open())
-        assert len(streams) in (99, 100)
+        assert len(streams) in (MAX_STREAMS - 1, MAX_STREAMS)
         for stream in streams:
             link.send(stream, b"x", end=True)
         other = net.other(link)
@@ -278,6 +343,55 @@ def test_candidates_are_told(acme: Any) -> None:
     net.b.tell(Candidates(["192.0.2.1:7400"]))
     net.run(lambda: bool(net.saw(net.a, Told)))
     assert net.saw(net.a, Told) == [Told(["192.0.2.1:7400"], wanted=True)]
+
+
+def test_a_call_counts_when_it_is_for_all_that_was_told(acme: Any) -> None:
+    net = Net(acme).up()
+    net.b.tell(Candidates(["192.0.2.1:7400"]))
+    net.run(lambda: bool(net.saw(net.a, Told)))
+    net.a.call()
+    net.run(lambda: bool(net.saw(net.b, Called)))
+    net.b.tell(Candidates(["192.0.2.2:7400"]))
+    net.a.call()  # it has not heard of the second address, and opened nothing for it
+    net.wait(1.0)
+    assert len(net.saw(net.b, Called)) == 1
+    net.a.call()
+    net.run(lambda: len(net.saw(net.b, Called)) == 2)
+
+
+def test_a_link_says_whether_it_waits_for_the_peer_and_what_it_carried(acme: Any) -> None:
+    net = Net(acme).up()
+    net.wait(0.5)
+    assert not net.a.awaiting
+    assert net.a.carried == net.b.carried == 0
+    stream = net.a.open()
+    net.a.send(stream, b"question")
+    net.flush()
+    assert net.a.awaiting
+    net.wait(0.5)
+    assert not net.a.awaiting
+    assert net.a.carried == net.b.carried == len(b"question")
+
+
+@pytest.mark.parametrize("hurried", [True, False])
+def test_a_link_in_a_hurry_does_not_wait_for_its_timers(acme: Any, hurried: bool) -> None:
+    net = Net(acme).up()
+    stream = net.a.open()
+    net.a.send(stream, bytes(net.a.room(stream)))
+    net.wait(0.02)
+    net.cut |= {net.a, net.b}
+    assert not net.a.stalled
+    net.wait(2.0)
+    assert net.a.stalled
+    net.cut.clear()
+    if hurried:
+        net.a.hurry(net.now)
+    began, got = net.now, len(net.got.get((net.b, stream), b""))
+    net.run(lambda: len(net.got.get((net.b, stream), b"")) >= got + 50_000)
+    assert (net.now - began < 0.2) == hurried
+    assert not net.a.stalled
+    net.a.close("over")
+    net.a.hurry(net.now)
 
 
 def test_a_quiet_link_stays_and_is_measured(acme: Any) -> None:

@@ -13,6 +13,7 @@ from edged.wire.relay import (
     FROM_RELAY,
     MAX_WS_FRAME,
     Absence,
+    Allotted,
     Challenge,
     Deliver,
     Forward,
@@ -39,8 +40,20 @@ def test_the_node_proves_itself_for_the_relay_that_it_dialled(acme: Any) -> None
     assert prove.audience == "relay.example.org"
     data = proof_input(NONCE, "relay.example.org")
     assert acme.verifier.proof(prove.certificate, data, prove.signature, time.time()).name == "gw-a"
-    rest = [Presence("gw-b", 4), Deliver("gw-b", [b"x"]), Absence("gw-b")]
-    assert speech.receive(frame(Welcome(VERSION, "gw-a", "192.0.2.1:5"), *rest)) == ([], [Welcomed("192.0.2.1:5"), *rest])
+    rest = [Presence("gw-b", 4), Deliver("gw-b", [b"x"]), Allotted("gw-b", 20000), Absence("gw-b")]
+    welcome, welcomed = Welcome(VERSION, "gw-a", "192.0.2.1:5"), Welcomed("192.0.2.1:5")
+    assert speech.receive(frame(welcome, *rest)) == ([], [welcomed, *rest])
+
+
+def test_a_relay_with_udp_says_where_and_with_which_key(acme: Any) -> None:
+    speech = RelaySpeech(acme.identity("gw-a"), "r")
+    speech.receive(frame(Challenge(VERSION, NONCE)))
+    key = bytes(range(100, 132))
+    _, (welcomed,) = speech.receive(frame(Welcome(VERSION, "gw-a", "192.0.2.1:5", 7, [7443, 7444], key)))
+    assert welcomed == Welcomed("192.0.2.1:5", 7, (7443, 7444), key)
+    assert repr(key)[2:-1] not in repr(welcomed)
+    with pytest.raises(ProtocolError):
+        RelaySpeech(acme.identity("gw-a"), "r").receive(frame(Welcome(VERSION, "gw-a", "", 7, [99999], key)))
 
 
 def test_a_node_of_another_group_is_called_by_its_group_and_name(acme: Any) -> None:
@@ -51,12 +64,14 @@ def test_a_node_of_another_group_is_called_by_its_group_and_name(acme: Any) -> N
         Deliver("gw-x", [b"x"], "site-2"),
         Deliver("gw-x", [b"y"]),
         Absence("gw-x", "site-2"),
+        Allotted("gw-x", 20000, "site-2"),
     ]
-    _, (_, present, abroad, own, absent) = speech.receive(frame(Welcome(VERSION, "gw-a", ""), *rest))
+    _, (_, present, abroad, own, absent, port) = speech.receive(frame(Welcome(VERSION, "gw-a", ""), *rest))
     assert present == Presence("site-2/gw-x", 4, "site-2")
     assert abroad == Deliver("site-2/gw-x", [b"x"], "site-2")
     assert own == Deliver("gw-x", [b"y"])
     assert absent == Absence("site-2/gw-x", "site-2")
+    assert port == Allotted("site-2/gw-x", 20000, "site-2")
     (frame_,) = forwards([("gw-b", b"1"), ("site-2/gw-b", b"2"), ("site-2/gw-b", b"3")])
     assert FROM_NODE.decode(frame_) == [Forward("gw-b", [b"1"]), Forward("gw-b", [b"2", b"3"], "site-2")]
 

@@ -1,5 +1,6 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import asynccontextmanager
+from random import Random
 from typing import Any
 
 import pytest
@@ -69,7 +70,7 @@ async def test_a_reset_is_no_end(acme: Any, start_hub: Any) -> None:
 async def test_all_that_was_sent_before_closing_arrives(acme: Any, start_hub: Any) -> None:
     async with maker(acme, start_hub) as make:
         one, two = await make()
-        data = bytes(range(256)) * 12_000  # less than a stream may have unread
+        data = bytes(range(256)) * 400  # less than a stream may have unread
         await one.send_all(data)
         await one.aclose()
         with trio.fail_after(DEADLINE_S):
@@ -92,6 +93,71 @@ async def test_a_reply_comes_after_our_end(acme: Any, start_hub: Any) -> None:
             assert await one.receive_some() == b""
         await one.aclose()
         await two.aclose()
+
+
+async def test_bytes_are_passed_on_at_once(acme: Any, start_hub: Any) -> None:
+    async with maker(acme, start_hub) as make:
+        one, two = await make()
+        taken = bytearray()
+        least = trio.Event()
+
+        def some(pieces: Sequence[bytes | memoryview]) -> int:
+            """What a socket does that is full after 100,000 bytes."""
+            room = 100_000 - len(taken)
+            taken.extend(b"".join(pieces)[:room])
+            if len(taken) == 100_000:
+                least.set()
+            return min(room, sum(map(len, pieces)))
+
+        data = Random(1).randbytes(400_000)
+        left = bytearray()
+        with trio.fail_after(DEADLINE_S):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(one.send_all, data)
+                while len(taken) + len(left) < len(data):
+                    left += await two.forward(some)
+            assert least.is_set()
+            assert taken + left == data
+            await one.send_eof()
+            assert await two.forward(some) == b""
+        for stream in (one, two):
+            await trio.aclose_forcefully(stream)
+        with pytest.raises(trio.ClosedResourceError):
+            await two.forward(some)
+
+
+@pytest.mark.parametrize("piece", [33_000, 70_001, 100_000])
+async def test_no_size_of_reads_stalls_a_writer(acme: Any, start_hub: Any, piece: int) -> None:
+    async with maker(acme, start_hub) as make:
+        one, two = await make()
+        length = 4 * STREAM_WINDOW
+        with trio.fail_after(DEADLINE_S):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(one.send_all, bytes(length))
+                await trio.testing.wait_all_tasks_blocked(0.02)  # the writer has filled the window
+                while length:
+                    length -= len(await two.receive_some(piece))
+                    await trio.sleep(0.01)  # the credit for it arrives
+        for stream in (one, two):
+            await trio.aclose_forcefully(stream)
+
+
+async def test_there_is_room_for_some_at_once_and_no_more(acme: Any, start_hub: Any) -> None:
+    async with maker(acme, start_hub) as make:
+        one, two = await make()
+        data = Random(2).randbytes(2 * STREAM_WINDOW)
+        pieces = [memoryview(data)[at : at + 50_000] for at in range(0, len(data), 50_000)]
+        sent = one.take(pieces)
+        assert 0 < sent <= STREAM_WINDOW
+        assert one.take(pieces) == 0
+        got = bytearray()
+        with trio.fail_after(DEADLINE_S):
+            while len(got) < sent:
+                got += await two.receive_some()
+        assert got == data[:sent]
+        one.abort()
+        assert one.take(pieces) == 0, "nothing can be sent, and nothing is raised"
+        await trio.aclose_forcefully(two)
 
 
 async def test_an_unread_stream_does_not_stall_another(acme: Any, start_hub: Any) -> None:

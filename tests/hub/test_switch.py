@@ -61,6 +61,8 @@ async def test_the_relay_cannot_hand_a_link_to_another_node(acme: Any, look: Any
         assert b.statistics().dropped["not QUIC"] == 2  # probes come by UDP only
         switch.from_relay("gw-a", [datagram])
         assert connection.link.bytes_received == received + len(datagram)
+        switch.from_relay("gw-a", [datagram] * 5)
+        assert connection.link.bytes_received == received + 6 * len(datagram)
         await look.says(a, "gw-b")
 
 
