@@ -6,6 +6,7 @@
 import json
 import socket
 import subprocess
+from ipaddress import IPv4Network
 
 import trio
 
@@ -21,16 +22,23 @@ COMMAND_S = 10.0  # nft takes 30 ms for 5,000 services; a kernel that hangs must
 async def set_up() -> None:
     """Make the interface, or bring one that a killed daemon left into shape. UnreachableError when the host does not let us."""
     if not _interface_exists():
-        await _command("ip", "link", "add", INTERFACE, "type", "bridge")
-    await _command("ip", "address", "replace", f"{ADDRESS}/32", "dev", INTERFACE)
-    await _command("ip", "link", "set", INTERFACE, "up")
+        await command("ip", "link", "add", INTERFACE, "type", "bridge")
+    await command("ip", "address", "replace", f"{ADDRESS}/32", "dev", INTERFACE)
+    await command("ip", "link", "set", INTERFACE, "up")
     # Without a route a connection of this host fails before any rule sees it; the rules send it on to ADDRESS.
-    await _command("ip", "route", "replace", NETWORK, "dev", INTERFACE, "src", ADDRESS)
+    await command("ip", "route", "replace", NETWORK, "dev", INTERFACE, "src", ADDRESS)
 
 
-async def apply(transaction: rules.Command) -> None:
+async def apply(transaction: str) -> None:
     """Apply all of `transaction` or nothing of it. UnreachableError when nft is missing or the kernel refuses."""
-    await _command("nft", "-j", "-f", "-", given=json.dumps(transaction).encode())
+    await command("nft", "-f", "-", given=transaction.encode())
+
+
+async def networks() -> dict[str, str]:
+    """This host's own IPv4 addresses, each with the network that it is directly connected to by it ("172.17.0.0/16")."""
+    interfaces = json.loads(await command("ip", "-json", "-4", "address", "show"))
+    addresses = [each for interface in interfaces for each in interface.get("addr_info", ()) if "local" in each]
+    return {each["local"]: str(IPv4Network((each["local"], each["prefixlen"]), strict=False)) for each in addresses}
 
 
 async def clean_up() -> None:
@@ -39,7 +47,7 @@ async def clean_up() -> None:
         await apply(rules.removal())
     finally:
         if _interface_exists():
-            await _command("ip", "link", "delete", INTERFACE)
+            await command("ip", "link", "delete", INTERFACE)
 
 
 def _interface_exists() -> bool:
@@ -50,8 +58,8 @@ def _interface_exists() -> bool:
     return True
 
 
-async def _command(*argv: str, given: bytes = b"") -> None:
-    """Run `argv` with `given` on its stdin. UnreachableError with what it said when it is missing, fails or takes too long."""
+async def command(*argv: str, given: bytes = b"") -> bytes:
+    """What `argv` prints, with `given` on its stdin. UnreachableError when it is missing, fails or takes too long."""
     try:
         with trio.fail_after(COMMAND_S):
             done = await trio.run_process(argv, stdin=given, capture_stdout=True, capture_stderr=True, check=False)
@@ -62,3 +70,4 @@ async def _command(*argv: str, given: bytes = b"") -> None:
     if done.returncode:
         said = " ".join((done.stderr or done.stdout).decode(errors="replace").split())
         raise UnreachableError(f"{subprocess.list2cmdline(argv)}: {said[:500] or f'exit {done.returncode}'}")
+    return done.stdout

@@ -2,32 +2,41 @@
 
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from ipaddress import IPv4Address, IPv4Network
 
 import trio
 
 from edged.errors import UnreachableError
-from edged.mesh import kernel, streams
+from edged.mesh import conntrack, kernel, streams
+from edged.mesh.datagrams import Datagrams
+from edged.mesh.names import Name
 from edged.mesh.proxy import Proxy
-from edged.mesh.rules import ruleset
-from edged.mesh.table import Name, Table
+from edged.mesh.rules import Target, ruleset
+from edged.mesh.table import ANY, TCP, UDP, Called, Door, Table
+from edged.mesh.udpdoors import Place, UdpDoors
 
 SO_ORIGINAL_DST = 80  # linux/netfilter_ipv4.h
+ANYBODY = {("", 0)}  # who answered before we were there
+_LOOPBACK = "127.0.0.0/8"  # where process pods are; no other machine or container is on it
 SOCKADDR_IN = struct.Struct("!HH4s8x")  # ip(7), with the family, which we do not read, in the host's order
 
 
 class Redirected:
     """Entrance of a node with root. `run` it first; `update` then keeps the kernel's rules like the table."""
 
-    def __init__(self, table: Callable[[], Table], proxy: Proxy) -> None:
+    def __init__(self, table: Callable[[], Table], proxy: Proxy, datagrams: Datagrams) -> None:
         self._table, self._proxy = table, proxy
-        self._address: tuple[str, int] = (kernel.ADDRESS, 0)
-        self._applied: dict[tuple[str, int], Name] | None = None
+        self._udp: UdpDoors[Called] = UdpDoors(datagrams)
+        self._port = 0
+        self._applied = ""
+        self._answering: dict[tuple[str, int], set[tuple[str, int]]] | None = None
+        self._doors: dict[tuple[Name, int], tuple[str, int]] = {}
 
     @property
     def listeners(self) -> dict[tuple[Name, int], tuple[str, int]]:
-        """Where a client reaches each (service, port)."""
-        return {(name, port): (address, port) for (address, port), name in (self._applied or {}).items()}
+        """Where a client reaches each (service, TCP port)."""
+        return self._doors
 
     async def run(self, *, task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED) -> None:
         """Take connections until cancelled. UnreachableError when the address cannot be had."""
@@ -35,15 +44,48 @@ class Redirected:
             listener = await streams.listen(kernel.ADDRESS, 0)
         except OSError as error:
             raise UnreachableError(f"the proxy cannot listen on {kernel.ADDRESS}: {error.strerror}") from error
-        self._address, self._applied = listener.socket.getsockname(), None
-        await trio.serve_listeners(self._serve, [listener], task_status=task_status)
+        self._port, self._applied, self._answering = listener.socket.getsockname()[1], "", None
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._udp.run)
+            await trio.serve_listeners(self._serve, [listener], task_status=task_status)
 
     async def update(self) -> None:
         """Make the rules match the table. UnreachableError when the kernel refuses: the rules of before stay."""
-        pairs = {(address, port): entry.name for address, entry in self._table().addressed.items() for port in entry.ports}
-        if pairs != self._applied:  # else only pods changed, of which the rules know nothing
-            await kernel.apply(ruleset(pairs, self._address))
-            self._applied = pairs
+        table = self._table()
+        places = {called: Place(kernel.ADDRESS, 0, called) for called in table.doors.values() if called.port.protocol == UDP}
+        troubles = self._udp.update(places)
+        targets = {door: self._target(table, called) for door, called in table.doors.items()}
+        addresses = {ip for target in targets.values() for ip, _ in target.pods}
+        rules = ruleset(targets, kernel.ADDRESS, _near(addresses, await kernel.networks()))
+        if rules != self._applied:
+            await kernel.apply(rules)
+            self._applied = rules
+            await self._forget(targets)
+        served = [each for each in table.doors.items() if each[0].protocol == TCP and each[0].address in table.addressed]
+        self._doors = {(called.name, called.port.number): (door.address, door.port) for door, called in served}
+        if troubles:
+            raise UnreachableError("; ".join(troubles))
+
+    async def _forget(self, targets: Mapping[Door, Target]) -> None:
+        """Have flows of UDP begin anew whose pod is gone; at first also those that a daemon before us left."""
+        answering = {
+            (door.address, door.port): {*target.pods, (kernel.ADDRESS, target.proxy)}
+            for door, target in targets.items()
+            if door.protocol == UDP and door.address != ANY
+        }
+        before = self._answering if self._answering is not None else dict.fromkeys(answering, ANYBODY)
+        self._answering = answering
+        lost = {called: answering.get(called, set()) for called, pods in before.items() if pods - answering.get(called, set())}
+        if lost:
+            await trio.to_thread.run_sync(conntrack.forget, lost)
+
+    def _target(self, table: Table, called: Called) -> Target:
+        entry = table.entries[called.name]
+        here = [each for each in entry.ports[called.port].endpoints if each.node == table.node]
+        if entry.policy.header or entry.allow is not None:  # the kernel does not read requests, nor know who calls
+            here = []
+        pods = tuple((each.ip, each.port) for each in here)
+        return Target(self._port if called.port.protocol == TCP else self._udp.port(called), pods, entry.policy.kind)
 
     async def _serve(self, client: trio.SocketStream) -> None:
         try:
@@ -51,14 +93,20 @@ class Redirected:
         except OSError:  # it came to our port directly, or its entry in the kernel's table is gone
             await streams.reset(client)
             return
-        entry = self._table().addressed.get(address)
-        if entry is None:
+        called = self._table().called(address, port)
+        if called is None:
             await streams.reset(client)
         else:
-            await self._proxy.serve(client, entry.name, port)
+            await self._proxy.serve(client, called.name, called.port.number)
 
 
 def original_destination(sock: trio.socket.SocketType) -> tuple[str, int]:
     """Where a connection was bound for before a rule sent it here. OSError when the kernel does not know."""
     _, port, address = SOCKADDR_IN.unpack(sock.getsockopt(socket.IPPROTO_IP, SO_ORIGINAL_DST, SOCKADDR_IN.size))
     return socket.inet_ntoa(address), port
+
+
+def _near(pods: Collection[str], networks: Mapping[str, str]) -> set[str]:
+    """The networks of pods that have addresses of their own there. Pods with an address of the host have none."""
+    containers = [IPv4Address(pod) for pod in pods if pod not in networks]
+    return {text for text in networks.values() if any(pod in IPv4Network(text) for pod in containers)} - {_LOOPBACK}

@@ -9,7 +9,8 @@ from trio.abc import HalfCloseableStream
 from edged.errors import UnreachableError
 from edged.kit.log import Log
 from edged.mesh import streams
-from edged.mesh.table import Endpoint, Name, Table
+from edged.mesh.permission import permitted
+from edged.mesh.table import Endpoint, Table
 from edged.wire.codec import framed
 from edged.wire.peer import ANSWER, Answer, Opened, Refused, Tunnel
 
@@ -46,11 +47,11 @@ class TunnelServer:
             await streams.reset(stream)
 
     async def _serve(self, peer: str, opening: Tunnel, stream: HalfCloseableStream) -> None:
-        endpoint = self._endpoint(opening)
+        endpoint = permitted(self._table(), peer, opening)
         if endpoint is None:
             self.statistics.refused_undeclared += 1
             asked = f"{opening.namespace}/{opening.service}:{opening.port} at pod {opening.pod}"
-            self._log.debug(f"refused {peer}'s call to {asked}: no ready pod of ours answers for that")
+            self._log.debug(f"refused {peer}'s call to {asked}: no ready pod of ours answers it for that")
             await _answer(stream, Refused(f"no ready pod {opening.pod!r} of this node answers for this port of this service"))
         elif self.statistics.open > MAX_TUNNELS:
             self.statistics.refused_full += 1
@@ -67,15 +68,10 @@ class TunnelServer:
             return
         self.statistics.accepted += 1
         try:
-            await stream.send_all(framed(ANSWER.encode(Opened())))
+            await streams.say(stream, framed(ANSWER.encode(Opened())))
             await streams.splice(pod, stream)
         finally:
             await streams.reset(pod)
-
-    def _endpoint(self, opening: Tunnel) -> Endpoint | None:
-        table = self._table()
-        endpoints = table.endpoints(Name(opening.namespace, opening.service), opening.port)
-        return next((each for each in endpoints if each.pod == opening.pod and each.node == table.node), None)
 
 
 async def _answer(stream: HalfCloseableStream, answer: Answer) -> None:

@@ -43,6 +43,7 @@ NAME = ("node", "namespace", "pod", "uid", "container", "attempt")  # of a conta
 STATES: dict[str, State] = {"created": "created", "running": "running", "paused": "running", "restarting": "running"}
 HOSTNAME_CHARACTERS = 63  # what Linux takes, as the kubelet cuts it
 SEARCH = ("svc.cluster.local", "cluster.local")
+RESOLVER = ["ndots:5", "edns0"]  # resolv.conf(5): as Kubernetes; and answers of over 512 bytes without TCP
 NEVER = "0001-01-01T00:00:00Z"  # how dockerd writes that something has not happened
 
 
@@ -186,7 +187,7 @@ class DockerDriver:
             nano_cpus=None if spec.cpu is None else int(spec.cpu * 1e9),
             dns=self._dns or None,
             dns_search=[f"{identity.namespace}.{SEARCH[0]}", *SEARCH] if self._dns else None,
-            dns_opt=["ndots:5"] if self._dns else None,
+            dns_opt=RESOLVER if self._dns else None,
             log_config=self._dockerd.sdk.types.LogConfig(
                 type="json-file", config={"max-size": str(LOG_FILE_BYTES), "max-file": str(LOG_FILES)}
             ),

@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -33,11 +33,13 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 DNS = "169.254.96.16"
 CONTAINER = "10.77.0.2"
-UPSTREAM = "127.53.0.1"  # nobody else is here, so a port that is free for UDP is free for TCP
+PODS = {"pod-a": "10.77.0.3", "pod-b": "10.77.0.4"}
+UPSTREAM = f"127.53.{os.getpid() % 250}.1"  # nobody else is here, so a port that is free for UDP is free for TCP
+ECHO = "127.0.0.2"
 TIMEOUT_S = 60
 
 Handler = Callable[[str, Tunnel, HalfCloseableStream], Awaitable[None]]
-OpenStream = Callable[[str, Tunnel], Awaitable[HalfCloseableStream]]
+OpenStream = Callable[..., Awaitable[HalfCloseableStream]]
 
 
 @pytest.fixture
@@ -49,10 +51,12 @@ def make_service() -> Callable[..., Service]:
         ports: tuple[ServicePort, ...] = (ServicePort(80, target_port=8080),),
         selector: dict[str, str] | None = None,
         created: str | None = None,
+        annotations: dict[str, str] | None = None,
+        **spec: Any,
     ) -> Service:
-        metadata = ObjectMeta(name=name, namespace=namespace, creation_timestamp=created)
+        metadata = ObjectMeta(name=name, namespace=namespace, creation_timestamp=created, annotations=annotations or {})
         chosen = {"app": name} if selector is None else selector
-        return Service("v1", "Service", metadata, ServiceSpec(selector=chosen, ports=ports, cluster_ip=ip))
+        return Service("v1", "Service", metadata, ServiceSpec(selector=chosen, ports=ports, cluster_ip=ip, **spec))
 
     return make
 
@@ -68,12 +72,13 @@ def make_pod() -> Callable[..., Pod]:
         ports: tuple[ContainerPort, ...] = (),
         ready: bool = True,
         deleted: str | None = None,
+        **spec: Any,
     ) -> Pod:
         chosen = {"app": "web"} if labels is None else labels
         metadata = ObjectMeta(name=name, namespace=namespace, labels=chosen, deletion_timestamp=deleted)
-        spec = PodSpec(containers=(Container("main", ports=ports),), node_name=node)
+        wish = PodSpec(containers=(Container("main", ports=ports),), node_name=node, **spec)
         status = PodStatus(phase="Running", pod_ip=ip, conditions=(Condition("Ready", str(ready)),))
-        return Pod("v1", "Pod", metadata, spec, status)
+        return Pod("v1", "Pod", metadata, wish, status)
 
     return make
 
@@ -123,13 +128,14 @@ def until() -> Callable[[Callable[[], bool]], Awaitable[None]]:
 
 
 @pytest.fixture
-def link(nursery: trio.Nursery) -> Callable[[Handler], OpenStream]:
-    """`link(handler)` is an `open_stream` whose other end is served by `handler`, as the hub's is."""
+def link(nursery: trio.Nursery) -> Callable[..., OpenStream]:
+    """`link(handler, peer)` is an `open_stream` whose other end is served by `handler`, as the hub's is."""
 
-    def joined(handler: Handler) -> OpenStream:
-        async def open_stream(node: str, opening: Tunnel) -> HalfCloseableStream:
+    def joined(handler: Handler, peer: str = "peer") -> OpenStream:
+        async def open_stream(node: str, opening: Tunnel, head: bytes = b"") -> HalfCloseableStream:
             here, there = trio.testing.memory_stream_pair()
-            nursery.start_soon(handler, "peer", opening, there)
+            nursery.start_soon(handler, peer, opening, there)
+            await here.send_all(head)
             length = int.from_bytes(await exactly(here, LENGTH), "big")
             answer = ANSWER.decode(await exactly(here, length))
             if isinstance(answer, Refused):
@@ -164,7 +170,7 @@ def receive_all() -> Callable[[HalfCloseableStream], Awaitable[bytes]]:
 
 @pytest.fixture
 async def shout(nursery: trio.Nursery) -> int:
-    """The port on 127.0.0.1 of a server that answers only when its client has ended: half-close or no reply."""
+    """The port of a server on all addresses that answers only when its client has ended: half-close or no reply."""
 
     async def serve(stream: trio.SocketStream) -> None:
         data = b""
@@ -174,9 +180,25 @@ async def shout(nursery: trio.Nursery) -> int:
                     data += more
                 await stream.send_all(data.upper())
 
-    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    (listener,) = await trio.open_tcp_listeners(0, host="0.0.0.0")
     nursery.start_soon(trio.serve_listeners, serve, [listener])
     return listener.socket.getsockname()[1]
+
+
+@pytest.fixture
+async def echo(nursery: trio.Nursery) -> int:
+    """The UDP port on ECHO of a pod that sends back the port that it saw, a space, and what came; the largest as it came."""
+
+    async def serve(sock: trio.socket.SocketType) -> None:
+        with sock:
+            while True:
+                data, client = await sock.recvfrom(65535)
+                await sock.sendto(data if len(data) > 60_000 else f"{client[1]} ".encode() + data, client)
+
+    sock = trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    await sock.bind((ECHO, 0))
+    nursery.start_soon(serve, sock)
+    return sock.getsockname()[1]
 
 
 @pytest.fixture
@@ -197,11 +219,11 @@ def free_port() -> int:
 
 
 @pytest.fixture
-async def dead_port() -> int:
-    """A port on 127.0.0.1 on which nobody listens."""
-    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    async with listener:
-        return listener.socket.getsockname()[1]
+def dead_port() -> Iterator[int]:
+    """A port on 127.0.0.1 on which nobody listens, nor will: it is taken."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
 
 
 def resolved(query: bytes, addresses: int = 1) -> bytes:
@@ -224,6 +246,14 @@ class Upstream:
         self.heard: list[bytes] = []
         self.answer: Callable[[bytes], list[bytes]] = lambda query: [resolved(query)]
         self.port = 0
+        self._udp: trio.socket.SocketType | None = None
+        self.client: Any = None
+        self.streams = 0
+
+    async def say(self, message: bytes) -> None:
+        """Answer whoever asked last by UDP."""
+        assert self._udp is not None
+        await self._udp.sendto(message, self.client)
 
     @property
     def address(self) -> str:
@@ -232,18 +262,19 @@ class Upstream:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         with trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
             await udp.bind((UPSTREAM, 0))
-            self.port = udp.getsockname()[1]
+            self._udp, self.port = udp, udp.getsockname()[1]
             (listener,) = await trio.open_tcp_listeners(self.port, host=UPSTREAM)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(trio.serve_listeners, self._stream, [listener])
                 task_status.started()
                 while True:
-                    query, client = await udp.recvfrom(65535)
+                    query, self.client = await udp.recvfrom(65535)
                     self.heard.append(query)
                     for message in self.answer(query):
-                        await udp.sendto(message, client)
+                        await udp.sendto(message, self.client)
 
     async def _stream(self, stream: trio.SocketStream) -> None:
+        self.streams += 1
         async with stream:
             query = await receive_message(stream)
             assert query is not None
@@ -275,30 +306,44 @@ class Site:
 
     def start(self) -> None:
         """Run the mesh until `stop`."""
-        self.program = subprocess.Popen(
-            self._within("gateway", sys.executable, str(HERE / "root_node.py")),
+        self.program = self.begin("gateway", "root_node.py")
+
+    def begin(self, place: str, program: str, *argv: str) -> subprocess.Popen[str]:
+        """A program of this folder, once it says that it is ready. It ends with its input."""
+        begun = subprocess.Popen(
+            self._within(place, sys.executable, str(HERE / program), *argv),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
-        assert self.program.stdout is not None
-        if self.program.stdout.readline() != "ready\n":
-            self.program.communicate(timeout=TIMEOUT_S)
-            pytest.fail("the mesh did not start; why is on stderr")
+        assert begun.stdout is not None
+        if begun.stdout.readline() != "ready\n":
+            begun.communicate(timeout=TIMEOUT_S)
+            pytest.fail(f"{program} did not start; why is on stderr")
+        return begun
 
     def stop(self) -> None:
         """End its input, which ends it."""
         self.program.communicate(timeout=TIMEOUT_S)
         assert self.program.returncode == 0
 
-    def statistics(self) -> dict[str, Any]:
+    def statistics(self, delete: str = "") -> dict[str, Any]:
+        """What the mesh counts, after a pod was deleted."""
         assert self.program.stdin is not None
         assert self.program.stdout is not None
-        self.program.stdin.write("\n")
+        self.program.stdin.write(f"{delete}\n")
         self.program.stdin.flush()
         return json.loads(self.program.stdout.readline())
+
+    @contextmanager
+    def begun(self, place: str, program: str) -> Iterator[subprocess.Popen[str]]:
+        """A program of Python text while it runs; it must end well."""
+        argv = self._within(place, "timeout", str(TIMEOUT_S), sys.executable, "-c", program)
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+            yield process
+        assert process.returncode == 0
 
     def run(self, place: str, *argv: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(self._within(place, *argv), capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
@@ -321,24 +366,28 @@ def ip(*argv: str) -> None:
 
 @pytest.fixture
 def names() -> Iterator[dict[str, str]]:
-    """A gateway with a container behind a cable, no default route, and the address of a pod; both ask the mesh for names."""
-    made = {place: f"edged-mesh-{os.getpid()}-{place}" for place in ("gateway", "container")}
-    resolv_confs = [Path("/etc/netns", name, "resolv.conf") for name in made.values()]
+    """A gateway, on its bridge a container and two pods, on its LAN a machine. Gateway and container ask the mesh for names."""
+    made = {place: f"edged-mesh-{os.getpid()}-{place}" for place in ("gateway", "container", *PODS, "lan")}
+    resolv_confs = {made[place]: Path("/etc/netns", made[place], "resolv.conf") for place in ("gateway", "container")}
     try:
-        for name, resolv_conf in zip(made.values(), resolv_confs, strict=True):
+        for name in made.values():
             ip("netns", "add", name)
             ip("-n", name, "link", "set", "lo", "up")
+        for resolv_conf in resolv_confs.values():
             resolv_conf.parent.mkdir(parents=True)
             resolv_conf.write_text(f"nameserver {DNS}\nsearch default.svc.cluster.local\n")
-        gateway, container = made["gateway"], made["container"]
-        ip("-n", gateway, "link", "add", "cable", "type", "veth", "peer", "name", "eth0", "netns", container)
-        ip("-n", gateway, "address", "add", "10.77.0.1/24", "dev", "cable")
-        ip("-n", gateway, "link", "set", "cable", "up")
-        ip("-n", gateway, "address", "add", "10.88.0.5/32", "dev", "lo")
-        ip("-n", gateway, "address", "add", "10.88.0.6/32", "dev", "lo")
-        ip("-n", container, "address", "add", f"{CONTAINER}/24", "dev", "eth0")
-        ip("-n", container, "link", "set", "eth0", "up")
-        ip("-n", container, "route", "add", "default", "via", "10.77.0.1")
+        gateway = made["gateway"]
+        ip("-n", gateway, "link", "add", "bridge", "type", "bridge")
+        ip("-n", gateway, "address", "add", "10.77.0.1/24", "dev", "bridge")
+        ip("-n", gateway, "link", "set", "bridge", "up")
+        for place, address in {"container": CONTAINER, **PODS}.items():
+            cable(made, place, f"{address}/24", "10.77.0.1")
+            ip("-n", gateway, "link", "set", place, "master", "bridge")
+        cable(made, "lan", "192.0.2.9/24", "192.0.2.1")
+        for address in ("10.88.0.5/32", "10.88.0.6/32"):
+            ip("-n", gateway, "address", "add", address, "dev", "lo")
+        ip("-n", gateway, "address", "add", "192.0.2.1/24", "dev", "lan")
+        ip("-n", gateway, "route", "add", "203.0.113.0/24", "via", "192.0.2.9")
         subprocess.run(
             ["ip", "netns", "exec", gateway, "tee", "/proc/sys/net/ipv4/ip_forward"],
             input=b"1",
@@ -347,17 +396,37 @@ def names() -> Iterator[dict[str, str]]:
         )
         yield made
     finally:
-        for name, resolv_conf in zip(made.values(), resolv_confs, strict=True):
+        for name in made.values():
             subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
+        for resolv_conf in resolv_confs.values():
             resolv_conf.unlink(missing_ok=True)
             if resolv_conf.parent.exists():
                 resolv_conf.parent.rmdir()
+
+
+def cable(names: dict[str, str], place: str, address: str, gateway: str) -> None:
+    """From the gateway's interface `place` to that namespace's `eth0`."""
+    here, there = names["gateway"], names[place]
+    ip("-n", here, "link", "add", place, "type", "veth", "peer", "name", "eth0", "netns", there)
+    ip("-n", here, "link", "set", place, "up")
+    ip("-n", there, "address", "add", address, "dev", "eth0")
+    ip("-n", there, "link", "set", "eth0", "up")
+    ip("-n", there, "route", "add", "default", "via", gateway)
 
 
 @pytest.fixture
 def idle_site(names: dict[str, str]) -> Site:
     """A site where nothing of ours runs yet."""
     return Site(names)
+
+
+@pytest.fixture
+def pods(idle_site: Site) -> Iterator[None]:
+    """The pods on the bridge run."""
+    begun = [idle_site.begin(place, "pod.py", place, address) for place, address in PODS.items()]
+    yield
+    for each in begun:
+        each.communicate(timeout=TIMEOUT_S)
 
 
 @pytest.fixture

@@ -1,8 +1,9 @@
 """A mesh with root in the namespace that this program is started in, and the things around it; run by test_redirected.py.
 
 A pod on this node answers HTTP at POD. Services: `web` (that pod), `far` (a pod on gw-b, which the link reaches), `gone`
-(a pod that refuses), `empty` (no pod). Prints "ready"; answers each line of input with one line of statistics; ends with
-its input.
+(a pod that refuses), `empty` (no pod), `pods`, `sticky` and `open` (two pods with addresses of their own). Prints "ready";
+ends with its input, and answers each line of it with one of
+statistics, after it has deleted the pod that the line names.
 """
 
 import json
@@ -10,42 +11,71 @@ import sys
 from functools import partial
 from itertools import count
 from random import Random
+from typing import Any
 
 import trio
 import trio.testing
+from msgspec.structs import replace
 from trio.abc import HalfCloseableStream
 
 from edged.kit.executor import Inline
 from edged.kit.log import Log
+from edged.mesh.flowlink import FlowLink
 from edged.mesh.mesh import Mesh
 from edged.model.core import Pod, PodSpec, PodStatus, Service, ServicePort, ServiceSpec
 from edged.model.meta import Condition, ObjectMeta
-from edged.model.objects import dump, key_of
+from edged.model.objects import Key, dump, key_of
 from edged.store.store import open_store
-from edged.store.writes import Create, Write
-from edged.wire.peer import Tunnel
+from edged.store.writes import Create, Delete, Write
+from edged.wire.peer import Datagram, Flows, Tunnel
 
 POD = "10.88.0.5"
-SERVICES = {"web": "9.251.1.2", "far": "9.251.1.3", "gone": "9.251.1.4", "empty": "9.251.1.5"}
-PODS = {"web": ("gw-a", POD), "far": ("gw-b", "172.17.0.2"), "gone": ("gw-a", "10.88.0.6")}
+WEB, DNS = ServicePort(80, "web"), ServicePort(53, "dns", "UDP")
+
+
+def service(name: str, ip: str, *ports: ServicePort, app: str = "", **spec: Any) -> Service:
+    made = ServiceSpec({"app": app or name}, ports or (ServicePort(80),), ip, **spec)
+    return Service("v1", "Service", ObjectMeta(name=name, namespace="default"), made)
+
+
+def pod(name: str, app: str, node: str, ip: str) -> Pod:
+    metadata = ObjectMeta(name=name, namespace="default", labels={"app": app})
+    return Pod("v1", "Pod", metadata, PodSpec(node_name=node), PodStatus(pod_ip=ip, conditions=(Condition("Ready", "True"),)))
+
+
+SERVICES = [
+    service("web", "9.251.1.2"),
+    service("far", "9.251.1.3"),
+    service("far-dns", "9.251.1.9", DNS, app="far"),
+    service("gone", "9.251.1.4"),
+    service("empty", "9.251.1.5"),
+    service("pods", "9.251.1.6", WEB, DNS),
+    service("sticky", "9.251.1.7", WEB, DNS, app="pods", session_affinity="ClientIP"),
+    service(
+        *("open", "9.251.1.8", replace(WEB, node_port=30080), replace(DNS, node_port=30053)),
+        **{"app": "pods", "type": "NodePort", "external_ips": ("203.0.113.7",)},
+    ),
+]
+PODS = [
+    pod("web-0", "web", "gw-a", POD),
+    pod("far-0", "far", "gw-b", "172.17.0.2"),
+    pod("gone-0", "gone", "gw-a", "10.88.0.6"),
+    pod("pod-a", "pods", "gw-a", "10.77.0.3"),
+    pod("pod-b", "pods", "gw-a", "10.77.0.4"),
+]
 
 
 def objects() -> list[Write]:
-    services = [
-        Service("v1", "Service", ObjectMeta(name=name, namespace="default"), ServiceSpec({"app": name}, (ServicePort(80),), ip))
-        for name, ip in SERVICES.items()
-    ]
-    pods = [
-        Pod(
-            *("v1", "Pod", ObjectMeta(name=f"{name}-0", namespace="default", labels={"app": name}), PodSpec(node_name=node)),
-            PodStatus(pod_ip=ip, conditions=(Condition("Ready", "True"),)),
-        )
-        for name, (node, ip) in PODS.items()
-    ]
     return [
-        *(Create(key_of(each), each.metadata.name, dump(each)) for each in services),
-        *(Create(key_of(each), each.metadata.name, dump(each), dump(each.status)) for each in pods),
+        *(Create(key_of(each), each.metadata.name, dump(each)) for each in SERVICES),
+        *(Create(key_of(each), each.metadata.name, dump(each), dump(each.status)) for each in PODS),
     ]
+
+
+async def echo(stream: HalfCloseableStream) -> None:
+    """Pods on another node that send each datagram back."""
+    link = FlowLink(lambda said: link.send(said) if isinstance(said, Datagram) else None)
+    await link.run(stream)
 
 
 async def answer(body: bytes, stream: HalfCloseableStream) -> None:
@@ -65,9 +95,13 @@ async def main() -> None:
         trio.open_nursery() as nursery,
     ):
 
-        async def open_stream(node: str, opening: Tunnel) -> HalfCloseableStream:
+        async def open_stream(node: str, opening: Tunnel | Flows, head: bytes = b"") -> HalfCloseableStream:
             near, far = trio.testing.memory_stream_pair()
+            if isinstance(opening, Flows):
+                nursery.start_soon(echo, far)
+                return near
             nursery.start_soon(answer, f"from {opening.pod} on {node}\n".encode(), far)
+            await near.send_all(head)
             return near
 
         await store.write(*objects())
@@ -75,7 +109,9 @@ async def main() -> None:
         mesh = Mesh(store=store, node="gw-a", open_stream=open_stream, root=True, log=Log(), random=Random(1))
         await nursery.start(mesh.run)
         print("ready", flush=True)  # noqa: T201
-        while await trio.to_thread.run_sync(sys.stdin.readline):
+        while line := await trio.to_thread.run_sync(sys.stdin.readline):
+            if gone := line.strip():
+                await store.write(Delete(Key("pods", "default", gone)))
             print(json.dumps(mesh.statistics()), flush=True)  # noqa: T201
         nursery.cancel_scope.cancel()
 

@@ -1,5 +1,7 @@
 import socket
 from collections.abc import Awaitable, Callable
+from itertools import count
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -8,14 +10,16 @@ import trio
 from dnslib import RCODE, DNSRecord
 
 from edged.errors import UnreachableError
+from edged.kit.executor import Inline
 from edged.kit.log import Log
+from edged.mesh.hostdns import HostDns
 from edged.mesh.mesh import Mesh
+from edged.mesh.names import Name
 from edged.mesh.resolvers import receive_message
-from edged.mesh.table import Name
 from edged.model.core import Pod, Service, ServicePort
-from edged.model.objects import key
-from edged.store.store import Store
-from edged.store.writes import Delete
+from edged.model.objects import Key, dump, key
+from edged.store.store import Store, open_store
+from edged.store.writes import Create, Delete
 
 WEB = Name("default", "web")
 Put = Callable[..., Awaitable[None]]
@@ -24,7 +28,7 @@ MakePod = Callable[..., Pod]
 Until = Callable[[Callable[[], bool]], Awaitable[None]]
 
 
-async def nowhere(node: str, opening: object) -> trio.abc.HalfCloseableStream:
+async def nowhere(node: str, opening: object, head: bytes) -> trio.abc.HalfCloseableStream:
     raise UnreachableError(f"no link to {node}")
 
 
@@ -100,13 +104,62 @@ async def test_a_call_by_name_to_another_node(
     receive_all: Callable[..., Awaitable[bytes]],
     free_port: int,
 ) -> None:
-    await put(make_service(ports=(ServicePort(free_port, target_port=shout),)), make_pod("web-1", "gw-b", "127.0.0.1"))
+    await put(make_service(ports=(ServicePort(free_port, target_port=shout),)), make_pod("web-1", "gw-b", "127.0.0.2"))
     there = await start("gw-b", loopback="127.97.0.0/16")
     here = await start("gw-a", link(there.serve_tunnel))
     assert await call(here, free_port, receive_all) == b"HELLO"
     assert there.statistics()["tunnel"]["accepted"] == 1
     assert await call(there, free_port, receive_all) == b"HELLO", "the same service on its own node"
     assert there.statistics()["tunnel"]["accepted"] == 1
+
+
+async def test_a_call_to_an_exported_service_of_another_group(
+    start: Start,
+    put: Put,
+    store: Store,
+    make_service: MakeService,
+    make_pod: MakePod,
+    link: Callable[..., Any],
+    shout: int,
+    receive_all: Callable[..., Awaitable[bytes]],
+    until: Until,
+    free_port: int,
+) -> None:
+    service = make_service(ports=(ServicePort(free_port, target_port=shout),))
+    await put(service, make_pod("web-1", "gw-x", "127.0.0.2"))
+    there = await start("gw-x", loopback="127.97.0.0/16")
+    answers = {"node": "gw-x", "pod": "web-1", "ready": True, "ports": [{"port": free_port, "targetPort": shout}]}
+    imported = {
+        **{"apiVersion": "multicluster.x-k8s.io/v1alpha1", "kind": "ServiceImport"},
+        "metadata": {"name": "web.yard", "namespace": "default"},
+        "spec": {"ports": [{"port": free_port, "protocol": "TCP", "name": ""}], "type": "ClusterSetIP"},
+    }
+    import_key = Key("serviceimports.multicluster.x-k8s.io", "default", "web.yard")
+    clock = count(1)
+    async with open_store(":memory:", origin="gw-a", stamp=lambda: next(clock), executor=Inline()) as other:
+        await other.write(Create(import_key, "u", dump(imported), dump({"endpoints": [answers]})))
+        here = make(
+            *(other, Log()),
+            node="gw-a",
+            group="site",
+            open_stream=link(there.serve_tunnel, "site/gw-a"),
+            dns="127.96.0.53:0",
+        )
+        with trio.fail_after(60):
+            async with trio.open_nursery() as nursery:
+                await nursery.start(here.run)
+                [(address, port)] = here.listeners.values()
+                async with await trio.open_tcp_stream(address, port) as client:
+                    with pytest.raises(trio.BrokenResourceError):
+                        await client.receive_some(1)
+                assert there.statistics()["tunnel"]["refused_undeclared"] == 1, "it is not exported"
+                await put(make_service(ports=service.spec.ports, annotations={"edged.io/export": "true"}))
+                await until(lambda: there._table.entries[WEB].exported)
+                async with await trio.open_tcp_stream(address, port) as client:
+                    await client.send_all(b"hello")
+                    await client.send_eof()
+                    assert await receive_all(client) == b"HELLO"
+                nursery.cancel_scope.cancel()
 
 
 async def test_the_store_is_followed(
@@ -186,3 +239,41 @@ async def test_a_dns_address_that_is_not_ours_is_unreachable(store: Store, log: 
 
 async def test_dns_is_at_the_twin_when_nothing_else_is_said(store: Store, log: Log) -> None:
     assert str(make(store, log, node="gw-a", loopback="127.97.0.0/16").dns) == "127.97.0.53:10053"
+
+
+async def test_the_host_asks_us_while_we_run(store: Store, log: Log, tmp_path: Path) -> None:
+    host = HostDns(tmp_path, ("true",))
+    mesh = make(store, log, node="gw-a", dns="127.96.0.53:0", host_dns=host)
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(mesh.run)
+            assert f"DNS={mesh.dns}\n" in host.path.read_text()
+            nursery.cancel_scope.cancel()
+    assert not host.path.exists()
+
+
+async def test_a_host_that_cannot_be_told_is_no_outage(
+    store: Store, log: Log, tmp_path: Path, said: Callable[[], str], nursery: trio.Nursery
+) -> None:
+    mesh = make(store, log, node="gw-a", dns="127.96.0.53:0", host_dns=HostDns(tmp_path, ("false",)))
+    await nursery.start(mesh.run)
+    assert "programs of this host resolve no names of services: false: exit 1; containers do" in said()
+    assert (await ask(mesh, "cluster.local")).header.rcode == RCODE.NOERROR
+
+
+async def test_names_are_known_with_the_first_answer(
+    store: Store, log: Log, put: Put, make_service: MakeService, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked while the server is not told yet what there is, it would say that there is nothing."""
+    await put(make_service())
+    mesh = make(store, log, node="gw-a", dns="127.96.0.53:0")
+    known = []
+    bind = mesh._dns._bind
+
+    async def look() -> Any:
+        known.append(Name("default", "web") in mesh._current().entries)
+        return await bind()
+
+    monkeypatch.setattr(mesh._dns, "_bind", look)
+    await nursery.start(mesh.run)
+    assert known == [True]

@@ -132,6 +132,20 @@ async def test_a_slow_reader_holds_the_writer_back(chain: Chain) -> None:
     assert sent < 256 << 20, "only the kernel's buffers and one read are held"
 
 
+async def test_what_a_client_has_said_already_goes_first() -> None:
+    listener = await streams.listen("127.0.0.1", 0)
+    port = listener.socket.getsockname()[1]
+    with trio.fail_after(60):
+        async with listener, await streams.connect("127.0.0.1", port, b"head") as client, await listener.accept() as server:
+            await trio.lowlevel.wait_readable(server.socket)
+            assert streams.head(server) == b"head"
+            assert streams.head(server) == b"", "nothing has arrived"
+            await client.send_all(bytes(2 * streams.HEAD))
+            await trio.lowlevel.wait_readable(server.socket)
+            assert 0 < len(streams.head(server)) <= streams.HEAD
+            assert streams.head(client) == b""
+
+
 async def test_a_refused_connection_is_unreachable(dead_port: int) -> None:
     with pytest.raises(UnreachableError, match=rf"127\.0\.0\.1:{dead_port}: Connection refused"):
         await streams.connect("127.0.0.1", dead_port)

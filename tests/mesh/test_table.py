@@ -1,9 +1,14 @@
 from collections.abc import Callable
+from typing import Any
 
+import msgspec
 import pytest
 
-from edged.mesh.table import Endpoint, Name, build
+from edged.mesh.names import Name
+from edged.mesh.policy import Policy
+from edged.mesh.table import UDP, Called, Door, Endpoint, Port, build
 from edged.model.core import ContainerPort, Pod, Service, ServicePort
+from edged.model.multicluster import ServiceImport
 
 WEB = Name("default", "web")
 
@@ -82,9 +87,60 @@ def test_a_name_may_stand_for_another_number_in_each_pod(make_service: Make, mak
     assert {(endpoint.pod, endpoint.port) for endpoint in table.endpoints(WEB, 80)} == {("old", 8000), ("new", 9000)}
 
 
-def test_only_tcp_ports_are_served(make_service: Make, make_pod: MakePod) -> None:
-    service = make_service(ports=(ServicePort(53, protocol="UDP"), ServicePort(80)))
-    assert list(build([service], [make_pod()], "gw-a").entries[WEB].ports) == [80]
+def test_tcp_and_udp_ports_are_served(make_service: Make, make_pod: MakePod) -> None:
+    ports = (ServicePort(53, "dns", "UDP"), ServicePort(53, "dns-tcp"), ServicePort(9, "no", "SCTP"))
+    table = build([make_service(ports=ports)], [make_pod()], "gw-a")
+    assert list(table.entries[WEB].ports) == [Port("UDP", 53), Port("TCP", 53)]
+    assert table.called("9.251.1.2", 53, UDP) == Called(WEB, Port("UDP", 53))
+    assert table.called("9.251.1.2", 9, "SCTP") is None
+    assert [each.port for each in table.endpoints(WEB, 53, UDP)] == [53]
+
+
+def test_node_ports_and_external_addresses_are_doors(make_service: Make, make_pod: MakePod) -> None:
+    made = make_service(ports=(ServicePort(80, node_port=30080),), type="NodePort", external_ips=("203.0.113.7",))
+    table = build([made], [make_pod()], "gw-a")
+    web = Called(WEB, Port("TCP", 80))
+    assert table.doors == dict.fromkeys(
+        [Door("9.251.1.2", "TCP", 80), Door("203.0.113.7", "TCP", 80), Door("", "TCP", 30080)], web
+    )
+    assert table.called("192.0.2.7", 30080) == web, "a node port is at any address of the node"
+    assert table.called("203.0.113.7", 81) is None
+    rootless = build([made], [make_pod()], "gw-a", "127.97.0.0/16")
+    assert set(rootless.doors) == {Door("127.97.1.2", "TCP", 80), Door("", "TCP", 30080)}
+
+
+def test_of_two_services_with_one_node_port_the_older_keeps_it(make_service: Make) -> None:
+    ports = (ServicePort(80, node_port=30080),)
+    young = make_service("aaa", ip="9.251.1.3", ports=ports, created="2025-02-01T00:00:00Z", type="NodePort")
+    old = make_service("zzz", ports=ports, created="2025-01-01T00:00:00Z", type="NodePort")
+    table = build([young, old], [], "gw-a")
+    assert table.doors[Door("", "TCP", 30080)].name.service == "zzz"
+    assert table.doors[Door("9.251.1.3", "TCP", 80)].name.service == "aaa"
+    assert table.conflicts == ("service default/aaa has node port 30080/TCP of default/zzz, which keeps it",)
+
+
+def test_an_external_name_has_nothing_else(make_service: Make, make_pod: MakePod) -> None:
+    entry = build([make_service(type="ExternalName", external_name="db.example.com")], [make_pod()], "gw-a").entries[WEB]
+    assert (entry.external_name, entry.address, dict(entry.ports), entry.hosts) == ("db.example.com", "", {}, ())
+
+
+def test_local_traffic_stays_on_the_node(make_service: Make, make_pod: MakePod) -> None:
+    pods = [make_pod(), make_pod("web-1", "gw-b", "172.17.0.3")]
+    made = make_service(internal_traffic_policy="Local")
+    assert [each.pod for each in build([made], pods, "gw-a").endpoints(WEB, 80)] == ["web-0"]
+    assert build([made], pods, "gw-c").endpoints(WEB, 80) == ()
+
+
+def test_pods_that_are_not_ready_when_they_are_published(make_service: Make, make_pod: MakePod) -> None:
+    made = make_service(publish_not_ready_addresses=True)
+    table = build([made], [make_pod(ready=False), make_pod("web-1", ready=False, deleted="2025-01-01T00:00:00Z")], "gw-a")
+    assert [each.pod for each in table.endpoints(WEB, 80)] == ["web-0"]
+    assert table.entries[WEB].hosts == ("172.17.0.2",)
+
+
+def test_how_calls_are_shared_is_in_the_entry(make_service: Make) -> None:
+    assert build([make_service(session_affinity="ClientIP")], [], "gw-a").entries[WEB].policy.kind == "hash"
+    assert build([make_service()], [], "gw-a").entries[WEB].policy == Policy()
 
 
 def test_a_headless_service_has_hosts_and_no_address(make_service: Make, make_pod: MakePod) -> None:
@@ -123,4 +179,55 @@ def test_of_two_services_with_one_address_the_older_keeps_it(make_service: Make)
 def test_what_is_no_port_is_not_served(make_service: Make, make_pod: MakePod, port: int) -> None:
     made = make_service(ports=(ServicePort(port, target_port=80), ServicePort(80, target_port=port or 65536), ServicePort(81)))
     [entry] = build([made], [make_pod()], "gw-a").entries.values()
-    assert {number: [each.port for each in ends] for number, ends in entry.ports.items()} == {80: [], 81: [81]}
+    assert {port.number: [each.port for each in served.endpoints] for port, served in entry.ports.items()} == {80: [], 81: [81]}
+
+
+def imported(group: str = "yard", name: str = "web", ready: bool = True, **spec: Any) -> ServiceImport:
+    value = {
+        **{"apiVersion": "multicluster.x-k8s.io/v1alpha1", "kind": "ServiceImport"},
+        "metadata": {"name": f"{name}.{group}", "namespace": "default"},
+        "spec": {"ports": [{"name": "http", "port": 80, "protocol": "TCP"}], **spec},
+        "status": {
+            "endpoints": [{"node": "gw-x", "pod": "web-7", "ready": ready, "ports": [{"port": 80, "targetPort": 8080}]}]
+        },
+    }
+    return msgspec.convert(value, ServiceImport)
+
+
+def test_a_service_of_another_group_has_an_address_here() -> None:
+    table = build([], [], "gw-a", imports=[imported(), imported("port"), imported("site")], group="site")
+    assert [each.node for each in table.endpoints(WEB, 80)] == ["port/gw-x", "yard/gw-x"]
+    address = table.entries[WEB].address
+    assert address.startswith("9.251.")
+    assert table.called(address, 80) == Called(WEB, Port("TCP", 80))
+    assert table == build([], [], "gw-b", imports=[imported("port"), imported()], group="site")._replace(node="gw-a")
+
+
+def test_who_is_not_ready_or_has_no_address_of_its_own_is_not_there() -> None:
+    assert build([], [], "gw-a", imports=[imported(ready=False)], group="site").endpoints(WEB, 80) == ()
+    assert WEB not in build([], [], "gw-a", imports=[imported(type="Headless")], group="site").entries
+
+
+def test_other_groups_answer_for_a_service_that_is_exported_here_too(make_service: Make, make_pod: MakePod) -> None:
+    def nodes(annotations: dict[str, str]) -> list[str]:
+        made = make_service(annotations=annotations)
+        table = build([made], [make_pod()], "gw-a", imports=[imported()], group="site")
+        return [each.node for each in table.endpoints(WEB, 80)]
+
+    assert nodes({}) == ["gw-a"], "another group's service of the same name is another service"
+    assert nodes({"edged.io/export": "true"}) == ["gw-a", "yard/gw-x"]
+    assert nodes({"edged.io/export": "true", "apps.kubeedge.io/service-topology": "range-nodegroup"}) == ["gw-a"]
+
+
+def test_an_address_that_a_service_has_is_given_to_no_import(make_service: Make) -> None:
+    address = build([], [], "gw-a", imports=[imported()], group="site").entries[WEB].address
+    table = build([make_service("other", ip=address)], [], "gw-a", imports=[imported()], group="site")
+    assert (table.addressed[address].name.service, table.conflicts) == ("other", ())
+    assert table.entries[WEB].address != address
+
+
+def test_pods_of_this_node_are_known_by_their_address(make_service: Make, make_pod: MakePod) -> None:
+    table = build([], [make_pod(), make_pod("x", "gw-b", "172.17.0.3")], "gw-a")
+    assert table.namespace_of == {"172.17.0.2": "default"}
+    closed = build([make_service(annotations={"edged.io/allow-from": "namespace:shop"})], [], "gw-a")
+    assert [closed.admits(WEB, namespace) for namespace in ("shop", "default", "")] == [True, False, False]

@@ -8,7 +8,8 @@ from trio.abc import HalfCloseableStream
 from edged.errors import DeniedError
 from edged.kit.log import Log
 from edged.mesh import tunnel
-from edged.mesh.table import Endpoint, Entry, Name, Table
+from edged.mesh.names import Name
+from edged.mesh.table import TCP, Endpoint, Entry, Port, Served, Table
 from edged.mesh.tunnel import TunnelServer
 from edged.wire.peer import Tunnel
 
@@ -21,8 +22,9 @@ Link = Callable[..., Callable[[str, Tunnel], Awaitable[HalfCloseableStream]]]
 @pytest.fixture
 def serving(log: Log) -> Callable[[int], TunnelServer]:
     def make(port: int) -> TunnelServer:
-        endpoints = (Endpoint("web-0", "gw-b", "127.0.0.1", port), Endpoint("web-1", "gw-c", "127.0.0.1", port))
-        entry = Entry(WEB, "9.251.1.2", headless=False, ports={80: endpoints, 81: ()}, hosts=())
+        endpoints = (Endpoint("web-0", "gw-b", "127.0.0.2", port), Endpoint("web-1", "gw-c", "127.0.0.2", port))
+        ports = {Port(TCP, 80): Served("a", 0, endpoints), Port(TCP, 81): Served("b", 0, ())}
+        entry = Entry(WEB, "9.251.1.2", headless=False, ports=ports, hosts=())
         table = Table("gw-b", "9.251.0.0/16", {WEB: entry}, {entry.address: entry}, frozenset({"default"}), ())
         return TunnelServer(lambda: table, log)
 

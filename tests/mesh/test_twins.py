@@ -10,8 +10,10 @@ from edged.errors import UnreachableError
 from edged.kit.log import Log
 from edged.mesh import streams, twins
 from edged.mesh.balancer import Balancer
+from edged.mesh.datagrams import Datagrams
+from edged.mesh.names import Name
 from edged.mesh.proxy import Proxy
-from edged.mesh.table import Endpoint, Entry, Name, Table
+from edged.mesh.table import TCP, Called, Door, Endpoint, Entry, Port, Served, Table
 from edged.mesh.twins import Twins
 
 WEB = Name("default", "web")
@@ -29,9 +31,11 @@ class Now:
         for number, (name, ports) in enumerate(services.items(), 1):
             endpoints = (Endpoint("pod", "gw-a", "127.0.0.1", self.pod),) if hasattr(self, "pod") else ()
             key = Name("default", name)
-            entries[key] = Entry(key, f"127.96.77.{number}", headless=False, ports=dict.fromkeys(ports, endpoints), hosts=())
+            served = {Port(TCP, port): Served("", 0, endpoints) for port in ports}
+            entries[key] = Entry(key, f"127.96.77.{number}", headless=False, ports=served, hosts=())
         addressed = {entry.address: entry for entry in entries.values()}
-        self.table = Table("gw-a", "127.96.0.0/16", entries, addressed, frozenset({"default"}), ())
+        doors = {Door(e.address, TCP, port.number): Called(e.name, port) for e in entries.values() for port in e.ports}
+        self.table = Table("gw-a", "127.96.0.0/16", entries, addressed, frozenset({"default"}), (), doors)
         return self.table
 
 
@@ -42,11 +46,13 @@ def now() -> Now:
 
 @pytest.fixture
 async def entrance(nursery: trio.Nursery, now: Now, log: Log) -> AsyncIterator[Twins]:
-    async def open_stream(node: str, opening: object) -> trio.abc.HalfCloseableStream:
+    async def open_stream(node: str, opening: object, head: bytes) -> trio.abc.HalfCloseableStream:
         raise UnreachableError("no links here")
 
     proxy = Proxy(lambda: now.table, Balancer("gw-a", Random(1)), open_stream, log)
-    made = Twins(lambda: now.table, proxy, log)
+    datagrams = Datagrams(lambda: now.table, Balancer("gw-a", Random(1)), open_stream, log)
+    await nursery.start(datagrams.run)
+    made = Twins(lambda: now.table, proxy, datagrams, log)
     await nursery.start(made.run)
     return made
 
@@ -171,8 +177,7 @@ async def test_the_port_instead_never_hides_a_port_of_the_service(
 
 
 async def test_it_can_run_again(now: Now, free_port: int, log: Log, entrance: Twins) -> None:
-    proxy = entrance._proxy
-    again = Twins(lambda: now.table, proxy, log)
+    again = Twins(lambda: now.table, entrance._proxy, entrance._udp._datagrams, log)
     now.with_ports(web=[free_port])
     for _ in range(2):
         with trio.fail_after(60):

@@ -109,7 +109,7 @@ async def test_how_it_is_made(docker_kit: Any, client: docker.APIClient) -> None
     host = made["HostConfig"]
     assert (host["NanoCpus"], host["Memory"]) == (500_000_000, 64 << 20)
     assert host["LogConfig"] == {"Type": "json-file", "Config": {"max-size": str(LOG_FILE_BYTES), "max-file": str(LOG_FILES)}}
-    assert (host["Dns"], host["DnsOptions"]) == (["192.0.2.53"], ["ndots:5"])
+    assert (host["Dns"], host["DnsOptions"]) == (["192.0.2.53"], ["ndots:5", "edns0"])
     assert host["DnsSearch"] == ["default.svc.cluster.local", "svc.cluster.local", "cluster.local"]
     assert host["RestartPolicy"]["Name"] in ("", "no")
     assert host["Privileged"] is False
