@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from edged.kit.address import parse_address
+from edged.kit.proxy import parse_proxy, without_password
 from edged.kit.settings import ConfigError, Source, from_environment, read_toml, settle
 
 DIRECTORY = Path("/etc/edged")
@@ -82,7 +83,7 @@ def _resolvers(resolvers: tuple[str, ...]) -> None:
             _listen(text)
 
 
-def _dns(text: str) -> None:
+def _optional_listen(text: str) -> None:
     if text:
         _listen(text)
 
@@ -96,8 +97,20 @@ def _loopback(text: str) -> None:
         raise ValueError(f"expected a network of 127.0.0.0/8 with /16, got {text!r}")
 
 
-def _key(description: str, check: Callable[[Any], None] | None = None) -> Meta:
-    return Meta(description=description, extra={"check": check} if check else None)
+def _proxy(text: str) -> None:
+    if text:
+        parse_proxy(text, "")
+
+
+def _file(path: str) -> None:
+    if path:
+        _absolute(path)
+
+
+def _key(description: str, check: Callable[[Any], None] | None = None, show: Callable[[Any], Any] | None = None) -> Meta:
+    """`show` makes of a value what may be shown of it."""
+    extra = {name: value for name, value in (("check", check), ("show", show)) if value is not None}
+    return Meta(description=description, extra=extra or None)
 
 
 class NodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -123,6 +136,16 @@ class HubSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     relays: Annotated[
         tuple[str, ...], _key("URLs of the relays (wss://host[:port]). Empty: those of the join bundle.", check_relays)
     ] = ()
+    proxy: Annotated[
+        str,
+        _key(
+            "The HTTP proxy by which relays are reached, http://[user[:password]@]host:port. "
+            "Empty: as HTTPS_PROXY and NO_PROXY of the environment say.",
+            _proxy,
+            without_password,
+        ),
+    ] = ""
+    proxy_password_file: Annotated[str, _key("File with the password of the user in hub.proxy.", _file)] = ""
     listen: Annotated[str, _key("UDP address for links; port 0 takes any that is free.", _listen)] = "0.0.0.0:7400"
     peers: Annotated[
         dict[str, tuple[str, ...]],
@@ -178,12 +201,23 @@ class MeshSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = None
     dns: Annotated[
         str,
-        _key("Where DNS is answered. Empty: 169.254.96.16:53; rootless: x.y.0.53:10053 in mesh.loopback.", _dns),
+        _key("Where DNS is answered. Empty: 169.254.96.16:53; rootless: x.y.0.53:10053 in mesh.loopback.", _optional_listen),
     ] = ""
     resolvers: Annotated[
         tuple[str, ...],
         _key("Who is asked for other names, address[:port]. Empty: the resolvers of /etc/resolv.conf.", _resolvers),
     ] = ()
+    host_dns: Annotated[
+        bool, _key("Whether systemd-resolved is told to ask this node for its names while it runs (a file in /etc/systemd).")
+    ] = False
+    socks5: Annotated[
+        str,
+        _key(
+            "Where SOCKS5 is served, such as 127.0.0.1:1080, for programs that cannot resolve names of services and nodes; "
+            "only this node and its containers may use it. Empty: nowhere.",
+            _optional_listen,
+        ),
+    ] = ""
     loopback: Annotated[
         str, _key("The /16 of 127.0.0.0/8 in which a rootless node serves; two on one machine need two.", _loopback)
     ] = "127.96.0.0/16"

@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from random import SystemRandom
 
@@ -30,9 +31,11 @@ from edged.kit.executor import Worker
 from edged.kit.files import alone
 from edged.kit.log import Log, libraries
 from edged.kit.notify import READY, STOPPING, notify
+from edged.kit.proxy import chosen_proxy
 from edged.kit.supervise import supervise
 from edged.mesh.addresses import allocate, is_service_address
-from edged.mesh.mesh import Mesh
+from edged.mesh.hostdns import HostDns
+from edged.mesh.mesh import DNS_PORT, Mesh
 from edged.report import Report
 from edged.runtime.choose import choose_driver
 from edged.runtime.logs import ContainerLogs
@@ -42,7 +45,7 @@ from edged.store.store import Store, open_store
 from edged.sync.abroad import Abroad
 from edged.sync.clock import Clock
 from edged.sync.group import Group
-from edged.wire.peer import Logs, Opening, Sync, Tunnel
+from edged.wire.peer import Flows, Logs, Opening, Sync, Tunnel
 
 READ = 64 << 10  # bytes asked of a stream at once
 FIRST_RETRY_S, LAST_RETRY_S = 0.5, 30.0
@@ -97,6 +100,7 @@ class _House:
             relays=relays,
             listen=config.hub.listen,
             peers=config.hub.peers,
+            proxy=chosen_proxy(config.hub.proxy, config.hub.proxy_password_file),
             discovery=config.hub.discovery,
             state_dir=config.state_dir,
             handlers=handlers,
@@ -116,11 +120,14 @@ class _House:
         self._mesh = Mesh(
             store=store,
             node=node,
+            group=identity.group,
             open_stream=self._hub.open_stream,
             root=root,
             dns=config.mesh.dns,
             resolvers=config.mesh.resolvers,
             loopback=config.mesh.loopback,
+            host_dns=HostDns() if config.mesh.host_dns else None,
+            socks5=config.mesh.socks5,
             log=log,
             random=random,
         )
@@ -130,7 +137,7 @@ class _House:
             directory=config.state_dir / "pods",
             socket=config.runtime.docker_socket,
             network=config.runtime.network,
-            dns=(self._mesh.dns.host,) if root and config.mesh.enabled else (),
+            dns=(self._mesh.dns.host,) if root and config.mesh.enabled and self._mesh.dns.port == DNS_PORT else (),
         )
         self._host_ip = machine.host_ip()
         events = Recorder(store, "edged-runtime", node, wall, log)
@@ -155,21 +162,28 @@ class _House:
             is_service_address=is_service_address,
             figures=report.figures,
             status=report.status,
+            netcheck=report.netcheck,
+            ping=report.ping,
             log=log,
         )
-        handlers |= {Sync: self._group.replicator.serve, Tunnel: self._mesh.serve_tunnel, Logs: self._logs.serve}
+        handlers |= {
+            Sync: self._group.replicator.serve,
+            Tunnel: self._mesh.serve_tunnel,
+            Flows: self._mesh.serve_flows,
+            Logs: self._logs.serve,
+        }
         self._config, self._random = config, random
 
     async def serve(self, nursery: trio.Nursery) -> None:
         """Start every room, those that others need first; returns when all are ready."""
         await nursery.start(self._hub.run)
         await nursery.start(self._group.run)
+        if self._config.mesh.enabled:
+            await nursery.start(self._keep_mesh)
         await nursery.start((await self._control()).run)
         await nursery.start(self._runtime.run)
         await nursery.start(self._devices.run)
         await nursery.start(self._api.run)
-        if self._config.mesh.enabled:
-            nursery.start_soon(self._keep_mesh)
 
     async def leave(self) -> None:
         """A planned stop: the group hears of it, and what is volatile is written."""
@@ -195,8 +209,24 @@ class _House:
         settle = self._config.group.lease_s
         return Control(self._store, self._group.membership, facts, recorder, self._wall, self._log, settle)
 
-    async def _keep_mesh(self) -> None:
-        await supervise(self._mesh.run, outages=(UnreachableError,), backoff=_backoff(self._random), log=self._log)
+    async def _keep_mesh(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Started when names resolve, so that a pod's first question is answered; or cannot for now: pods start then too."""
+        tried = trio.Event()
+
+        async def run() -> None:
+            try:
+                async with trio.open_nursery() as nursery:
+                    await nursery.start(self._mesh.run)
+                    tried.set()
+            finally:
+                tried.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(
+                partial(supervise, run, outages=(UnreachableError,), backoff=_backoff(self._random), log=self._log)
+            )
+            await tried.wait()
+            task_status.started()
 
     async def _open_logs(self, asked: Logs, node: str) -> AsyncGenerator[bytes, None]:
         """What a container printed: from the runtime here, or over the link to its node."""

@@ -3,6 +3,8 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+import msgspec
+
 from edged import __version__
 from edged.api.metrics import Figure
 from edged.hub.hub import Hub, LinkStatus
@@ -62,12 +64,22 @@ class Report:
             "devices": Counter(each.status.state or "unknown" for each in devices if each.spec.node_name == node),
         }
 
+    async def netcheck(self) -> JSON:
+        """What `edged netcheck` shows: what the network lets this node do, asked now. UnreachableError while it cannot be."""
+        found: JSON = msgspec.to_builtins(await self._hub.netcheck())
+        return found
+
+    async def ping(self, node: str) -> JSON:
+        """What `edged ping` shows of one question to a node. UnreachableError when it does not answer."""
+        return _peer(node, await self._hub.ping(node))
+
     def figures(self) -> Iterator[Figure]:
         """What the rooms count, for `/metrics`."""
         hub = self._hub.statistics()
         yield Figure("edged_relay_connected", "Whether a relay takes this node.", hub.relay is not None)
         yield Figure("edged_store_refused", "Whether the disk refused the last write.", bool(self._store.trouble))
         yield Figure("edged_store_damaged", "Registers that the disk did not keep, not yet repaired.", len(self._store.damaged))
+        yield Figure("edged_store_opaque", "Registers of a newer edged, held and not shown.", self._store.opaque_count)
         for link in hub.links:
             labels = {"peer": link.node, "path": link.path}
             yield Figure("edged_link_rtt_seconds", "Round trip of a link.", link.rtt or 0.0, labels)
@@ -91,5 +103,11 @@ class Report:
 def _peer(name: str, link: LinkStatus | None) -> JSON:
     if link is None:
         return {"node": name, "path": None, "rtt_ms": None, "address": None}
-    rtt = None if link.rtt is None else link.rtt * 1000
-    return {"node": name, "path": link.path, "rtt_ms": rtt, "address": link.address}
+    return {
+        "node": name,
+        "path": link.path,
+        "rtt_ms": None if link.rtt is None else link.rtt * 1000,
+        "address": link.address,
+        "sent": link.sent_by,
+        "received": link.received_by,
+    }

@@ -68,6 +68,8 @@ def test_the_directory_may_be_chosen_by_variable(tmp_path: Path) -> None:
         ("[hub]\nrelays = ['wss://x', 1]", "hub.relays[1]: expected a text, got 1"),
         ("[hub]\nrelays = ['http://x']", "hub.relays: expected wss://host[:port], got 'http://x'"),
         ("[hub]\nrelays = ['wss://x:99999']", "hub.relays: expected wss://host[:port], got 'wss://x:99999'"),
+        ("[hub]\nproxy = 'https://u:secret@proxy:1'", "hub.proxy: expected http://[user:password@]host:port"),
+        ("[hub]\nproxy_password_file = 'x'", "hub.proxy_password_file: expected an absolute path, got 'x'"),
         ("[hub]\nlisten = ':7400'", "hub.listen: expected host:port with an IP address or a DNS name, got ':7400'"),
         ("[hub]\nlisten = 'localhost:7400'", "hub.listen: expected an IP address and a port, got 'localhost:7400'"),
         ("[hub]\nlisten = '0.0.0.0:74000'", "hub.listen: expected host:port, got '0.0.0.0:74000'"),

@@ -6,6 +6,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import pytest
+
+from edged.errors import UnreachableError
 from edged.hub.hub import Hub
 from edged.identity.keyring import Keyring
 from edged.identity.node import Identity
@@ -87,3 +90,7 @@ async def test_what_is_here_is_counted_and_who_is_away_is_named(fleet: Any) -> N
             "edged_mesh_dns_queries",
         } <= names
         assert report(store, identity, []).status()["relay"] is None
+        with pytest.raises(UnreachableError, match="not running"):
+            await made.netcheck()
+        with pytest.raises(UnreachableError, match="not running"):
+            await made.ping(OTHER)

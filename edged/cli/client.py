@@ -14,26 +14,29 @@ MAX_ANSWER = 16 << 20  # bytes of an answer
 RECEIVE = 64 << 10
 
 
-def get(path: Path, target: str) -> Any:
-    """The JSON that the daemon at socket `path` answers to GET `target`.
+def get(path: Path, target: str, *, wait: float = TIMEOUT_S) -> Any:
+    """The JSON that the daemon at socket `path` answers to GET `target` within `wait` seconds.
 
-    UnreachableError when no daemon answers, DeniedError when this user may not ask, ProtocolError for another answer.
+    UnreachableError when no daemon answers, or it reaches not what is asked for, DeniedError when this user may not ask,
+    ProtocolError for another answer.
     """
     try:
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(TIMEOUT_S)
+            connection.settimeout(wait)
             connection.connect(str(path))
             status, body = _exchange(connection, target)
     except PermissionError as error:
         raise DeniedError(f"{path}: this user may not ask the daemon; try as root") from error
     except TimeoutError as error:
-        raise UnreachableError(f"{path}: the daemon does not answer within {TIMEOUT_S:.0f} s") from error
+        raise UnreachableError(f"{path}: the daemon does not answer within {wait:.0f} s") from error
     except OSError as error:
         raise UnreachableError(f"{path}: {error.strerror}: is the daemon running? `edged run` starts it") from error
     except h11.RemoteProtocolError as error:
         raise ProtocolError(f"{path}: not an HTTP answer: {error}") from error
     if status in (401, 403):
         raise DeniedError(f"{path}: the daemon refuses: {_reason(body)}")
+    if status == 503:
+        raise UnreachableError(_reason(body))
     if status != 200:
         raise EdgedError(f"{path}: the daemon answered {status}: {_reason(body)}")
     try:

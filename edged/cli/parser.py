@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from edged import __version__
-from edged.cli import backup, fleet, run, settings, status
+from edged.cli import backup, cleanup, fleet, netcheck, ping, run, settings, status
 
 EXITS = "exit codes: 0 ok, 1 failed, 2 usage or settings, 3 degraded, 4 unreachable, 5 denied"
 
@@ -42,6 +42,12 @@ def parser() -> argparse.ArgumentParser:
 
 def _node_commands(commands: Any) -> None:
     _configurable(_add(commands, "run", run.run, "run the daemon", "edged run", "edged run --config /tmp/gw-a.toml"))
+    _configurable(
+        _add(
+            *(commands, "cleanup", cleanup.cleanup, "take away what a killed daemon left in the host"),
+            "systemctl stop edged && edged cleanup",
+        )
+    )
     join = _add(
         *(commands, "join", fleet.join, "make this machine a node, by its join bundle"),
         *("edged join gw-a.bundle", "ssh authority cat gw-a.bundle | edged join -"),
@@ -64,7 +70,24 @@ def _node_commands(commands: Any) -> None:
         *("edged status", "edged status --json | jq .peers"),
     )
     asked.add_argument("--json", action="store_true", help="print what the daemon answers, as JSON")
+    asked.add_argument("--peers", action="store_true", help="the peers alone, and the bytes of their links by path")
     _configurable(asked)
+    checked = _add(
+        *(commands, "netcheck", netcheck.netcheck, "look what the network lets this node do: UDP, NAT, IPv6, relays"),
+        *("edged netcheck", "edged netcheck --json | jq .nat"),
+    )
+    checked.add_argument("--json", action="store_true", help="print what was found as JSON")
+    _configurable(checked)
+    pinged = _add(
+        *(commands, "ping", ping.ping, "ask another node whether it is there, and say by which path and how fast it answers"),
+        *("edged ping gw-b", "edged ping gw-b --until-direct", "edged ping site-2/gw-x"),
+    )
+    pinged.add_argument("node", metavar="NODE", help="its name; GROUP/NAME for one of another group")
+    pinged.add_argument("--count", type=int, default=ping.COUNT, metavar="N", help=f"how often (default {ping.COUNT})")
+    pinged.add_argument(
+        "--until-direct", action="store_true", help="as long as it goes through a relay; exit 3 if it still does in the end"
+    )
+    _configurable(pinged)
 
     _store_commands(commands)
 

@@ -23,9 +23,22 @@ def check(arguments: argparse.Namespace) -> int:
 
 def show(arguments: argparse.Namespace) -> int:
     """`edged config show`: print the settings in force."""
-    loaded = config.load(arguments.config, os.environ)
+    loaded = _showable(config.load(arguments.config, os.environ))
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(loaded)).decode() + "\n" if arguments.json else toml(loaded))
     return exits.OK
+
+
+def _showable(settings: Any) -> Any:
+    """The settings without what is secret in them."""
+    changed = {}
+    for field in _fields(type(settings)):
+        value = getattr(settings, field.name)
+        extra = field.type.extra if isinstance(field.type, inspect.Metadata) else None
+        if isinstance(value, msgspec.Struct):
+            changed[field.name] = _showable(value)
+        elif extra is not None and "show" in extra:
+            changed[field.name] = extra["show"](value)
+    return msgspec.structs.replace(settings, **changed)
 
 
 def toml(settings: config.Config) -> str:

@@ -6,12 +6,13 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from edged import config
 from edged.cli import client, exits
+from edged.cli.tables import Table, show
 from edged.errors import ProtocolError
 
 TARGET = "/edged/v1/status"
@@ -28,12 +29,14 @@ class RelayStatus(msgspec.Struct, frozen=True):
 
 
 class PeerStatus(msgspec.Struct, frozen=True):
-    """Another node of the group; without a path it is away."""
+    """Another node; without a path there is no link. `sent` and `received` are the link's bytes by kind of path."""
 
     node: str
     path: str | None = None
     rtt_ms: float | None = None
     address: str | None = None
+    sent: dict[str, int] = {}
+    received: dict[str, int] = {}
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -77,13 +80,6 @@ class Status(msgspec.Struct, frozen=True):
         return found
 
 
-class Table(NamedTuple):
-    """Rows of text under a head."""
-
-    head: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-
 def status(arguments: argparse.Namespace) -> int:
     """`edged status`: exit 0 when all is linked, 3 when the relay or a peer is away, 4 when no daemon answers."""
     answer = client.get(Path(config.load(arguments.config, os.environ).api.socket), TARGET)
@@ -93,10 +89,8 @@ def status(arguments: argparse.Namespace) -> int:
         raise ProtocolError(f"the daemon's status is not understood: {error}") from error
     if arguments.json:
         sys.stdout.write(json.dumps(answer, indent=2) + "\n")
-    elif sys.stdout.isatty():
-        _pleasant(now)
     else:
-        sys.stdout.write("".join(f"{line}\n" for table in tables(now) for line in _plain(table)))
+        show([peers(now)] if arguments.peers else tables(now), marked=lambda row: "away" in row[1])
     for trouble in now.troubles:
         sys.stderr.write(f"edged: degraded: {trouble}\n")
     return exits.DEGRADED if now.troubles else exits.OK
@@ -115,17 +109,23 @@ def tables(now: Status) -> list[Table]:
     ]
     shown = [Table(("", ""), facts)]
     if now.peers:
-        rows = [
-            (
-                peer.node,
-                peer.path or ("-" if peer.node in now.members else "away"),
-                "" if peer.rtt_ms is None else f"{peer.rtt_ms:.1f} ms",
-                peer.address or "",
-            )
-            for peer in now.peers
-        ]
-        shown.append(Table(("PEER", "PATH", "RTT", "ADDRESS"), rows))
+        shown.append(Table(("PEER", "PATH", "RTT", "ADDRESS"), [_peer(now, peer) for peer in now.peers]))
     return shown
+
+
+def peers(now: Status) -> Table:
+    """The peers alone, with what their links carried by which kind of path."""
+    rows = [(*_peer(now, peer), _bytes(peer.sent), _bytes(peer.received)) for peer in now.peers]
+    return Table(("PEER", "PATH", "RTT", "ADDRESS", "SENT", "RECEIVED"), rows)
+
+
+def _peer(now: Status, peer: PeerStatus) -> tuple[str, ...]:
+    path = peer.path or ("-" if peer.node in now.members else "away")
+    return (peer.node, path, "" if peer.rtt_ms is None else f"{peer.rtt_ms:.1f} ms", peer.address or "")
+
+
+def _bytes(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{kind} {count / 1e6:.1f} MB" for kind, count in sorted(counts.items()))
 
 
 def _clock(ahead: float) -> str:
@@ -153,20 +153,3 @@ def _relay(relay: RelayStatus | None) -> str:
 
 def _counts(counts: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in sorted(counts.items())) or "none"
-
-
-def _plain(table: Table) -> list[str]:
-    rows = [table.head, *table.rows] if any(table.head) else table.rows
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-
-
-def _pleasant(now: Status) -> None:
-    from rich import box, console, table  # noqa: PLC0415  only a person needs it
-
-    screen = console.Console(highlight=False)
-    for part in tables(now):
-        shown = table.Table(*part.head, show_header=any(part.head), box=box.SIMPLE_HEAD if any(part.head) else None)
-        for row in part.rows:
-            shown.add_row(*row, style="yellow" if "away" in row[1] else None)
-        screen.print(shown)

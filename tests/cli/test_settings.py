@@ -26,6 +26,14 @@ def test_every_key_is_shown_with_its_description() -> None:
             assert shown[number - 1].endswith(".")
 
 
+def test_a_password_is_not_shown(edged: Any, tmp_path: Path) -> None:
+    environ = {"EDGED_HUB__PROXY": "http://user:secret@proxy.example:3128"}
+    for arguments in (("config", "show"), ("config", "show", "--json")):
+        shown = edged(*arguments, env=environ).stdout
+        assert "secret" not in shown
+        assert '"http://user:***@proxy.example:3128"' in shown
+
+
 def test_check_says_which_files_hold(edged: Any, failed: Any, tmp_path: Path) -> None:
     checked = edged("config", "check")
     assert (checked.returncode, checked.stdout) == (0, f"ok: {tmp_path}/edged.toml\n")

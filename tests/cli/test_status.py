@@ -41,6 +41,17 @@ def test_status_is_asked_of_the_daemon_and_told_in_words(edged: Any, daemon: Any
     ]
 
 
+def test_the_peers_alone_with_their_bytes_by_path(edged: Any, daemon: Any, tmp_path: Path) -> None:
+    peer = {**ANSWER["peers"][0], "sent": {"lan": 12_345_678, "relay-ws": 50_000}, "received": {"relay-ws": 200_000}}
+    with daemon(200, {**ANSWER, "peers": [peer, {"node": "gw-c", "path": None}]}):
+        ended = edged("status", "--peers")
+    assert ended.stdout.splitlines() == [
+        "PEER  PATH  RTT     ADDRESS        SENT                          RECEIVED",
+        "gw-b  lan   0.6 ms  10.0.0.2:7400  lan 12.3 MB, relay-ws 0.1 MB  relay-ws 0.2 MB",
+        "gw-c  away",
+    ]
+
+
 def test_what_is_observed_is_told(edged: Any, daemon: Any, tmp_path: Path) -> None:
     for observes, words in ((["site-1", "site-2"], "site-1, site-2"), (["*"], "every other group")):
         with daemon(200, {**ANSWER, "observes": observes}):
