@@ -72,7 +72,8 @@ def _remove_image(client: docker.DockerClient, image: str) -> None:
     try:
         client.images.remove(image, force=True)
     except docker.errors.APIError as error:
-        if error.status_code != http.HTTPStatus.CONFLICT:  # somebody else's container runs it: then it stays
+        # Somebody else's container runs it: then it stays. Or another program removed it too.
+        if error.status_code not in {http.HTTPStatus.CONFLICT, http.HTTPStatus.NOT_FOUND}:
             raise
 
 
@@ -81,4 +82,5 @@ def _remove(client: docker.DockerClient, network: Network) -> None:
     for container in client.containers.list(all=True, filters={"network": str(network.id)}):
         with contextlib.suppress(docker.errors.NotFound):
             container.remove(force=True, v=True)
-    network.remove()
+    with contextlib.suppress(docker.errors.NotFound):  # another program removes what is left of a third, too
+        network.remove()

@@ -4,8 +4,10 @@ Where their programs run is a Site: each node in a namespace behind a NAT, or al
 """
 
 import contextlib
+import itertools
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -26,7 +28,10 @@ STOP_S = 10.0
 READY_S = 30.0
 RELAY_PORT = 7443
 MODBUS_PORT = 1502  # as the example says
+PORTS = range(20_000, 32_000)  # below those that the kernel gives to whoever asks for none in particular
+PORTS_EACH = 30  # between the first ones of two programs that look for some at the same time
 LAST_WORDS = 500  # characters
+MAKER = re.compile(r"\d+-\d+")
 
 T = TypeVar("T")
 Settings = dict[str, dict[str, Any]]
@@ -175,15 +180,12 @@ class Fleet:
         return [self._bin / "edged", "run", "--config", self.config(node)]
 
     def ready(self, node: str) -> Kube:
-        """Wait until a started node's API is ready."""
-
-        def answering() -> Kube:
-            self.kubeconfig(node).write_text(self.edged("kubeconfig", "--config", self.config(node)))
-            kube = self.kube(node)
-            kube.get("/readyz")
-            return kube
-
-        return self.wait(f"{node}'s API to answer", answering, READY_S, alive=node)
+        """Wait until a started node's API is ready, and make its kubeconfig."""
+        self.wait(f"{node}'s API to answer", lambda: self.local(node).get("/readyz"), READY_S, alive=node)
+        self.kubeconfig(node).write_text(self.edged("kubeconfig", "--config", self.config(node)))
+        kube = self.kube(node)
+        self.wait(f"{node}'s API to answer", lambda: kube.get("/readyz"), READY_S, alive=node)
+        return kube
 
     def local(self, node: str) -> Client:
         """A client of a node's Unix socket, which needs no kubeconfig and is the same wherever the node is."""
@@ -230,7 +232,7 @@ class Fleet:
         process.kill()
         process.wait()
 
-    def wait(self, what: str, look: Callable[[], T], seconds: float, *, alive: str = "") -> T:
+    def wait(self, what: str, look: Callable[[], T], seconds: float, *, alive: str = "", every: float = 0.1) -> T:
         """Call `look` until its answer is true, and return that. FailedError after `seconds`, or when `alive` ended.
 
         Its OSError, FailedError, RefusedError or LookupError means "not yet"; the last one is told when time is up.
@@ -248,7 +250,7 @@ class Fleet:
                 raise FailedError(f"{alive} ended with exit code {self._running[alive].returncode}")
             if time.monotonic() > deadline:
                 raise FailedError(f"waited {seconds:.0f} s for {what}{last}")
-            time.sleep(0.1)
+            time.sleep(every)
 
 
 class FailedError(Exception):
@@ -284,19 +286,20 @@ def _value(value: Any) -> str:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody has on loopback at the moment, neither TCP nor UDP."""
-    with contextlib.ExitStack() as stack:
-        return [_bound(stack) for _ in range(count)]
+    """Ports that nobody has on loopback at the moment, neither TCP nor UDP, nor gets by chance before we take them."""
+    first = os.getpid() * PORTS_EACH % len(PORTS)
+    free = (port for port in (*PORTS[first:], *PORTS[:first]) if _is_free(port))
+    return list(itertools.islice(free, count))
 
 
-def _bound(stack: contextlib.ExitStack) -> int:
-    while True:
-        tcp = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-        tcp.bind(("127.0.0.1", 0))
-        port: int = tcp.getsockname()[1]
-        with contextlib.suppress(OSError):
-            stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)).bind(("127.0.0.1", port))
-            return port
+def _is_free(port: int) -> bool:
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        with socket.socket(socket.AF_INET, kind) as trial:
+            try:
+                trial.bind(("127.0.0.1", port))
+            except OSError:
+                return False
+    return True
 
 
 def _end_all(pids: list[int]) -> None:
@@ -308,7 +311,8 @@ def _end_all(pids: list[int]) -> None:
 def temporary(prefix: str) -> Iterator[Path]:
     """A folder for our own use that goes with all that is in it; and what killed programs left of theirs, goes first."""
     for left in Path(tempfile.gettempdir()).glob(f"{prefix}-*"):
-        if gone("-".join(left.name.removeprefix(f"{prefix}-").split("-")[:2])):
+        maker = MAKER.match(left.name.removeprefix(f"{prefix}-"))  # none: another's prefix begins with ours
+        if maker and gone(maker[0]):
             _end_all(named(str(left)))
             shutil.rmtree(left, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=f"{prefix}-{owner()}-"))

@@ -50,13 +50,17 @@ class Client:
         """One object or list."""
         return self.request("GET", path)
 
-    def watch(self, path: str, seconds: int) -> Iterator[tuple[str, Any]]:
-        """The events (type, object) at a collection, first those of what is there, for so long. OSError when it breaks off."""
+    def watch(self, path: str, seconds: int, since: int | None = None) -> Iterator[tuple[str, Any]]:
+        """The events (type, object) at a collection for so long: those after a resource version, or all of what is there first.
+
+        OSError when it breaks off.
+        """
         connection = http.client.HTTPConnection(HOST)
         try:
             connection.sock = self._begin()
             connection.sock.settimeout(seconds + TIMEOUT_S)
-            connection.request("GET", f"{path}?watch=true&timeoutSeconds={seconds}", headers={"Accept": "application/json"})
+            asked = f"{path}?watch=true&timeoutSeconds={seconds}" + ("" if since is None else f"&resourceVersion={since}")
+            connection.request("GET", asked, headers={"Accept": "application/json"})
             answer = connection.getresponse()
             if answer.status >= 400:
                 raise RefusedError(f"GET {path}: {answer.status} {answer.read().decode(errors='replace')[:500]}")

@@ -16,6 +16,7 @@ import re
 import shutil
 import socket
 import subprocess
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -33,24 +34,36 @@ CLONE_NEWNET = 0x40000000  # sched.h
 ETC = Path("/etc/netns")
 NAME = re.compile(r"edged-(\d+-\d+)-[a-z0-9-]+")  # edged-<owner>-<place>
 
-RULES = """
+_RULES = """
 table inet nat {{
     chain postrouting {{
         type nat hook postrouting priority srcnat
-        oifname "wan" masquerade{ports}
+        meta nfproto ipv4 oifname "wan" masquerade{ports}
     }}
     chain input {{
-        type filter hook input priority filter; policy drop
+        type filter hook input priority filter; policy {unasked}
         ct state established,related accept
         iifname {{ "lo", "lan" }} accept
+        icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept
     }}
     chain forward {{
         type filter hook forward priority filter; policy drop
         ct state established,related accept
+        {barred}
         iifname "lan" accept
     }}
 }}
 """
+
+
+def nat_rules(*, random: bool = False, tracks: bool = False, udp: bool = True) -> str:
+    """What a NAT between `lan` and `wan` does: it lets out what its site begins, and nothing else in.
+
+    `random`: it draws a new port for each flow, so that a port seen by one peer is of no use to another. `tracks`: what comes
+    unasked is not dropped but meant for the NAT itself, which remembers it. Without `udp` nothing of that leaves.
+    """
+    ports, unasked = (" fully-random" if random else ""), ("accept" if tracks else "drop")
+    return _RULES.format(ports=ports, unasked=unasked, barred="" if udp else "meta l4proto udp drop")
 
 
 def possible() -> bool:
@@ -58,7 +71,7 @@ def possible() -> bool:
     return subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False).returncode == 0
 
 
-class Places:
+class Places(ABC):
     """Network namespaces for as long as a `with` block; what is in them and how they are joined says the subclass.
 
     Places of several programs do not meet; what a killed program left behind is removed by the next.
@@ -127,8 +140,9 @@ class Places:
         self._ip(place, "addr", "add", address, "dev", bridge)
         self._ip(place, "link", "set", bridge, "up")
 
+    @abstractmethod
     def _make(self) -> None:
-        raise NotImplementedError
+        """Make the places and the cables between them."""
 
     def _add(self, *places: str) -> None:
         for place in places:
@@ -145,11 +159,7 @@ class Places:
 
 
 class Lab(Places):
-    """`a`, `nat-a`, `public`, `nat-b`, `b`.
-
-    `symmetric` NATs draw a new random port for each flow (nftables `fully-random`), so that a port seen by one peer is
-    of no use to another.
-    """
+    """`a`, `nat-a`, `public`, `nat-b`, `b`; `symmetric` NATs draw a new random port for each flow."""
 
     def __init__(self, *, symmetric: bool = False) -> None:
         super().__init__()
@@ -174,8 +184,7 @@ class Lab(Places):
         self._ip(nat, "addr", "add", f"{NAT[site]}/24", "dev", "wan")
         self._ip(site, "route", "add", "default", "via", gateway)
         self.run(nat, ["tee", "/proc/sys/net/ipv4/ip_forward"], text="1")
-        rules = RULES.format(ports=" fully-random" if self._symmetric else "")
-        self.run(nat, ["nft", "-f", "-"], text=rules)
+        self.run(nat, ["nft", "-f", "-"], text=nat_rules(random=self._symmetric))
 
 
 class Lan(Places):
@@ -219,18 +228,24 @@ def remove_leftovers() -> None:
 
 
 def remove(namespaces: list[str]) -> None:
-    """End every program in these namespaces and remove them, with their resolv.conf."""
+    """End every program in these namespaces and remove them, with their resolv.conf. Another program may do so too."""
     end(lambda: _pids(namespaces))
     for name in namespaces:
-        _ip("netns", "delete", name)
+        try:
+            _ip("netns", "delete", name)
+        except subprocess.CalledProcessError:
+            if name in names():
+                raise
         shutil.rmtree(ETC / name, ignore_errors=True)
 
 
 def _pids(namespaces: list[str]) -> list[int]:
     pids: list[int] = []
     for name in namespaces:
-        shown = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True, check=True).stdout
-        pids += [int(pid) for pid in shown.split() if started(int(pid))]
+        shown = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True, check=False)
+        if shown.returncode != 0 and name in names():
+            shown.check_returncode()
+        pids += [int(pid) for pid in shown.stdout.split() if started(int(pid))]
     return pids
 
 

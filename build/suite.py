@@ -17,7 +17,9 @@ CHECKS = {
     "types": ["mypy"],
     "layers": ["lint-imports"],
 }
+SCHEDULES = "tests/sim/test_schedules.py::test_a_thousand_schedules"  # busies every processor: before the lanes, not beside
 TESTS = ["pytest", "-q", "--durations=10"]
+LANES = ["-n", str((os.cpu_count() or 1) + 1), "--no-loadscope-reorder"]  # tests wait often: one lane more than processors
 
 
 def run(name: str, argv: list[str]) -> bool:
@@ -41,7 +43,7 @@ def prepare(*, strict: bool) -> bool:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the suite, or pytest alone on the files and options named. Returns the exit code."""
+    """Run the suite in lanes (tests/lanes.py), or pytest alone on the files and options named. Returns the exit code."""
     machine.end_on_signals()
     strict = os.environ.get("CI") == "true"
     began = time.monotonic()
@@ -50,7 +52,8 @@ def main(arguments: list[str]) -> int:
         print(f"== machine: ready in {time.monotonic() - began:.1f} s", flush=True)
         if not arguments:
             failed += [name for name, argv in CHECKS.items() if not run(name, argv)]
-        if not run("tests", [*TESTS, *arguments]):
+            failed += [] if run("schedules", ["pytest", "-q", SCHEDULES]) else ["schedules"]
+        if not run("tests", [*TESTS, *(arguments or [*LANES, "--deselect", SCHEDULES])]):
             failed.append("tests")
     if failed and failed != ["tests"]:
         print(f"FAILED: {', '.join(failed)} (see above)")

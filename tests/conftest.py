@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from build import machine
 from build.image import busybox_archive
 from build.lab import Lab, possible
 from edged.identity.authority import Authority
 from edged.identity.bundle import join
+from tests.lanes import Lanes, rank
 
 # A busy machine is slow, not wrong; and a run depends on no run before it, nor on a checkout that may be written.
 settings.register_profile("suite", deadline=None, database=None, print_blob=True)
@@ -53,6 +56,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.fail(reason, pytrace=False)
     elif reason:
         pytest.skip(reason)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):  # of a lane
+        items.sort(key=lambda item: rank(item.nodeid))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    return Lanes(config, log)
 
 
 @pytest.fixture

@@ -23,16 +23,22 @@ IMPURE = {"trio", "trio_websocket", "socket", "ssl", "apsw", "subprocess", "thre
 SHELLS = {
     "edged": "daemon",
     "edged/api": "door http watch",
-    "edged/cli": "client run",
+    "edged/cli": "cleanup client netcheck ping run",
     "edged/control": "controllers machine",
     "edged/device": "modbus poller worker",
-    "edged/hub": "connection dialling discovery hub interfaces linker memory peer relaylink stream switch udp",
-    "edged/kit": "executor notify queues supervise",
-    "edged/mesh": "kernel mesh proxy redirected resolvers server streams tunnel twins",
+    "edged/hub": (
+        "connection dialling discovery forwarding hub interfaces linker memory netcheck peer relaydial relaylink "
+        "sockets stream switch"
+    ),
+    "edged/kit": "executor notify queues supervise udp",
+    "edged/mesh": (
+        "conntrack datagrams flowlink flowserver forwarder kernel mesh peek proxy redirected resolvers server socksserver "
+        "streams tunnel twins udp udpdoors"
+    ),
     "edged/runtime": "dockerd logfile logs process shim worker",
-    "edged/store": "backup disk faults numbers opening salvage schema store table",
+    "edged/store": "backup commits disk faults numbers opening reading salvage schema store table",
     "edged/sync": "abroad exchange group membership neighbourhood replicator upkeep",
-    "relay": "__main__ clients http server",
+    "relay": "__main__ clients http server udp",
 }
 
 # Third-party and heavy standard modules that one place alone imports, so that a node loads them only when it needs them.

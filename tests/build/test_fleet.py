@@ -96,6 +96,7 @@ def test_a_temporary_folder_goes_and_what_a_killed_program_left_with_it(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     left = tmp_path / "trial-999999999-1-abc"
     left.mkdir()
+    (tmp_path / "trial-of-others-999999999-1-abc").mkdir()
     argv = ["sh", "-c", "sleep 1000 & echo up; wait", str(left)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE) as daemon:
         assert daemon.stdout is not None
@@ -108,3 +109,4 @@ def test_a_temporary_folder_goes_and_what_a_killed_program_left_with_it(
                 assert folder.exists()  # its owner lives
         assert not folder.exists()
         assert not other.exists()
+        assert (tmp_path / "trial-of-others-999999999-1-abc").exists()

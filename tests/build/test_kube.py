@@ -149,6 +149,12 @@ def test_a_watch_through_a_unix_socket(door: tuple[Path, list[bytes]]) -> None:
     assert asked[0].startswith(b"GET /api/v1/pods?watch=true&timeoutSeconds=5 HTTP/1.1\r\nHost: localhost\r\n")
 
 
+def test_a_watch_goes_on_after_a_version(door: tuple[Path, list[bytes]]) -> None:
+    path, asked = door
+    assert len(list(local(path).watch("/api/v1/pods", 5, since=7))) == 2
+    assert asked[0].startswith(b"GET /api/v1/pods?watch=true&timeoutSeconds=5&resourceVersion=7 HTTP/1.1\r\n")
+
+
 def test_a_refused_watch_is_told(door: tuple[Path, list[bytes]]) -> None:
     with pytest.raises(RefusedError, match="GET /api/v1/secrets: 403"):
         next(local(door[0]).watch("/api/v1/secrets", 5))

@@ -2,7 +2,9 @@
 
 import datetime
 import json
+import os
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from build.group import Group, OnLoopback
 from edged.identity.authority import Authority
 from edged.identity.bundle import join
 from edged.kit.files import private_dir, write_private
+from edged.mesh.addresses import allocate, twin
+from edged.mesh.udpdoors import INSTEAD
 
 pytestmark = [pytest.mark.tool("kubectl"), pytest.mark.tool("setpriv")]
 
@@ -27,6 +31,7 @@ SERVICES = "/api/v1/namespaces/default/services"
 PODS = "/api/v1/namespaces/default/pods"
 IMPORTS = "/apis/multicluster.x-k8s.io/v1alpha1/serviceimports"
 EXPORT = "edged.io/export"
+LOOPBACK = "127.{}.0.0/16"  # where a node's mesh is
 
 
 class Fleet(Group):
@@ -40,10 +45,10 @@ class Fleet(Group):
         relay = private_dir(self.folder / "relay")
         for name, data in {"relay.crt": bundle.certificate, "relay.key": bundle.key, "authority.crt": bundle.authority}.items():
             write_private(relay / name, data)
-        for node, group in GROUPS.items():
+        for at, (node, group) in enumerate(GROUPS.items()):
             observes = ["site-1"] if node == OBSERVER else []
             join(authority.issue(node, group, [f"wss://{self.site.relay}"], now, observes=observes), self.folder / node)
-            self.configure(node, **more)
+            self.configure(node, mesh={"enabled": True, "rootless": True, "loopback": LOOPBACK.format(200 + at)}, **more)
 
     def names(self, node: str, path: str) -> set[str]:
         """The objects of a collection that a node shows."""
@@ -132,7 +137,9 @@ def test_kubectl_reads_an_observed_group_and_writes_nothing_there(fleet: Fleet) 
 
 def test_an_exported_service_is_seen_abroad_with_who_answers(fleet: Fleet) -> None:
     labels = {"app": "web"}
-    container = {"name": "web", "image": "host", "command": ["sleep", "1000000"], "env": [{"name": "WORD", "value": "private"}]}
+    env = [{"name": "WORD", "value": "private"}, {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}]
+    serve = ["python3", "-m", "http.server", "--bind", "$(IP)", "8080"]
+    container = {"name": "web", "image": "host", "command": serve, "env": env}
     template = {"metadata": {"labels": labels}, "spec": {"containers": [container], "terminationGracePeriodSeconds": 1}}
     spec = {"replicas": 2, "selector": {"matchLabels": labels}, "template": template}
     service = {"selector": labels, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]}
@@ -153,7 +160,19 @@ def test_an_exported_service_is_seen_abroad_with_who_answers(fleet: Fleet) -> No
     assert "private" not in json.dumps(found)
     listed = fleet.kubectl(YARD, "get", "serviceimports", "-A").splitlines()
     assert listed[1].split()[:6] == ["default", "web.site-1", "ClusterSetIP", "site-1", "80/TCP", "2/2"]
+    # What site-2 calls by its name is at an address of its own, and answered by a pod of site-1.
+    address = twin(allocate("default", "web", ()), LOOPBACK.format(200 + list(GROUPS).index(YARD)))
+
+    def answered() -> bool:
+        try:
+            with urllib.request.urlopen(f"http://{address}:{80 + INSTEAD * (os.geteuid() != 0)}/", timeout=10) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    fleet.wait("an answer from site-1 at site-2", answered, SECONDS)
     fleet.local(ONE).patch(f"{SERVICES}/web", {"metadata": {"annotations": {EXPORT: None}}})
+    fleet.wait("no answer to who is no more shown it", lambda: not answered(), SECONDS)
     fleet.leaves(IMPORTS, "web.site-1", *GROUPS)
     fleet.local(ONE).delete("/apis/apps/v1/namespaces/default/deployments/web")  # its processes would outlive the daemons
     fleet.wait("the pods to end", lambda: not fleet.names(ONE, PODS) | fleet.names(TWO, PODS), SECONDS)

@@ -5,14 +5,12 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import docker
 import pytest
 
 from build import lab, machine, processes
-from build.docker_site import OWNER
 from edged.runtime.docker import LABELS
 
 ROOT = Path(__file__).parents[2]
@@ -22,35 +20,35 @@ ORDINARY = "nobody"
 
 
 def run(*argv: str | Path, **environment: str) -> str:
-    done = subprocess.run(
-        argv, cwd=ROOT, capture_output=True, text=True, check=False, timeout=MOST_S, env=os.environ | environment
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    """What a program of build/ printed: it becomes the Python it runs, by `exec`. It ended well, and nothing is left."""
+    with subprocess.Popen(
+        argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | environment
+    ) as process:
+        try:
+            printed = process.communicate(timeout=MOST_S)[0]
+        except BaseException:
+            process.terminate()
+            raise
+    assert process.returncode == 0, printed
+    assert not traces(process.pid)
+    return printed
 
 
-def traces() -> set[str]:
-    """What quickstarts have made outside of this test."""
-    made = {str(path) for path in Path(tempfile.gettempdir()).glob("edged-quickstart-*")}
-    made |= {f"process {pid}" for pid in processes.named("edged-quickstart-")}
-    made |= set(lab.names()) if shutil.which("ip") else set()
+def traces(pid: int) -> set[str]:
+    """What the quickstart that was process `pid` has made: others may be at work, each under its own name."""
+    folder = f"edged-quickstart-{pid}-"
+    made = {str(path) for path in Path(tempfile.gettempdir()).glob(f"{folder}*")}
+    made |= {f"process {each}" for each in processes.named(folder)}
+    made |= {name for name in lab.names() if name.startswith(f"edged-{pid}-")} if shutil.which("ip") else set()
     if machine.docker_answers():
         client = docker.from_env()
         try:
-            made |= {network.name for network in client.networks.list(filters={"label": OWNER})}
-            made |= {
-                container.name for container in client.containers.list(all=True, filters={"label": f"{LABELS['node']}=gw-b"})
-            }
+            made |= {network.name for network in client.networks.list() if network.name == f"edged-{pid}"}
+            ours = client.containers.list(all=True, filters={"label": f"{LABELS['node']}=gw-b"})
+            made |= {each.name for each in ours if f"edged-{pid}" in each.attrs["NetworkSettings"]["Networks"]}
         finally:
             client.close()
     return made
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left() -> Iterator[None]:
-    before = traces()
-    yield
-    assert not traces() - before
 
 
 def check(printed: str, runtime: str) -> None:
