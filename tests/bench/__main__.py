@@ -7,7 +7,10 @@ import sys
 from build import machine
 from build.fleet import FailedError
 
-NAMES = ("idle", "start", "call", "sync", "reach", "join", "failover", "power", "sim")
+NAMES = (
+    *("idle", "start", "mesh", "relay", "paths", "dns", "fuzz"),
+    *("sync", "reach", "join", "failover", "power", "sim"),
+)
 
 
 def main() -> int:

@@ -24,17 +24,22 @@ def printed(argv: list[str | Path], bench: str) -> dict[str, dict[str, float]]:
     return {line["figure"]: line for line in lines}
 
 
-def small(part: str, **sizes: object) -> dict[str, dict[str, float]]:
-    """A part of `sync` with other constants, as a program of its own: it ends every process that it leaves behind."""
+def small(part: str, bench: str = "sync", **sizes: object) -> dict[str, dict[str, float]]:
+    """A benchmark, or a part of one, with other constants."""
+    return printed(program(part, **sizes), bench)
+
+
+def program(part: str, **sizes: object) -> list[str | Path]:
+    """A benchmark with other constants, as a program of its own: it ends every process that it leaves behind."""
     changes = "; ".join(f"{part}.{name} = {value!r}" for name, value in sizes.items())
-    program = f"from tests.bench import {part}; {changes}; [print(figure.json()) for figure in {part}.bench()]"
-    return printed([sys.executable, "-c", program], "sync")
+    text = f"from tests.bench import {part}; {changes}; [print(figure.json()) for figure in {part}.bench()]"
+    return [sys.executable, "-c", text]
 
 
 def test_a_figure_is_one_json_line() -> None:
-    line = json.loads(Figure("call", "stream_mb_s", 65.94321, "MB/s", 1842.4, "path lan").json())
+    line = json.loads(Figure("mesh", "stream_mb_s", 65.94321, "MB/s", 1842.4, "path lan").json())
     assert line == {
-        "bench": "call", "figure": "stream_mb_s", "value": 65.94, "unit": "MB/s",
+        "bench": "mesh", "figure": "stream_mb_s", "value": 65.94, "unit": "MB/s",
         "against": 1842.0, "ratio": 0.03579, "note": "path lan",
     }  # fmt: skip
 
@@ -47,10 +52,30 @@ def test_start() -> None:
 
 @pytest.mark.root
 @pytest.mark.tool("nft")
-def test_call() -> None:
-    found = figures("call")
-    assert set(found) == {"stream_mb_s", "rtt_p50_us", "rtt_p99_us"}
-    assert all(line["value"] > 0 and line["against"] > 0 and line["ratio"] > 0 for line in found.values())
+def test_mesh() -> None:
+    sizes = {"ROUNDS": 1, "FEWER": 1, "STREAM": 5_000_000, "DOWNLOAD": 100_000_000, "REQUESTS": 100, "SERVICES": 10}
+    times = {"CONNECT_S": 0.3, "DNS_S": 0.3, "SETTLE_S": 0.2, "CUT_AFTER_S": 0.2, "CUT_S": 4.0}
+    found = small("mesh", bench="mesh", **sizes, **times)
+    assert set(found) >= {
+        *("first_byte_s", "direct_s", "stream_direct_mb_s", "stream_direct_cpu_ms_per_mb", "rss_load_mb"),
+        *("rtt_direct_added_p50_us", "rtt_direct_p99_us", "connects_per_s", "connects_16_per_s", "stream_300_services_mb_s"),
+        *("local_ratio", "dns_p50_ms", "dns_p99_ms", "dns_qps", "cut_gap_s", "back_direct_s"),
+        *("stream_relay_udp_mb_s", "stream_relay_udp_cpu_ms_per_mb", "stream_relay_ws_mb_s", "stream_relay_ws_cpu_ms_per_mb"),
+    }
+    assert all(line["value"] > 0 for name, line in found.items() if name != "rtt_direct_added_p50_us")
+
+
+@pytest.mark.root
+@pytest.mark.tool("nft")
+def test_paths() -> None:
+    sizes = (
+        "paths.ROUNDS = 1; paths.PAIRS = (('open', 'easy'),); paths.DOWNLOAD_MB = 100; paths.CUT_S = 1.0; paths.LOSSY_MB = 2"
+    )
+    program = f"from tests.bench import paths; {sizes}; [print(figure.json()) for figure in paths.bench()]"
+    found = printed([sys.executable, "-c", program], "paths")
+    assert set(found) == {
+        *("first_byte_open_easy_s", "direct_open_easy_s", "leave_s", "back_direct_s", "cut_gap_s", "loss_10_mb_s")
+    }
 
 
 def test_reach() -> None:
@@ -62,3 +87,16 @@ def test_reach() -> None:
 def test_join() -> None:
     found = small("join", JOINED=300, CHANGES=300, API_WRITES=40, SETTLE_S=0.2)
     assert set(found) == {"join_10k_s", "join_10k_rss_mb", "merge_100k_s", "merge_100k_rss_mb", "api_writes_per_s"}
+
+
+def test_dns() -> None:
+    found = printed(program("dns", SERVICES=5, QUESTIONS=500, SECONDS=0.2), "dns")
+    assert set(found) == {"dns_p50_ms", "dns_p99_ms", "dns_qps"}
+    assert all(line["value"] > 0 for line in found.values())
+
+
+def test_fuzz() -> None:
+    found = printed(program("fuzz", INPUTS=100), "fuzz")
+    assert {figure: line["value"] for figure, line in found.items()} == dict.fromkeys(
+        ("dns_questions", "dns_responses", "socks"), 100
+    )
