@@ -13,8 +13,9 @@ APART = (
     "tests/store/test_power.py",
 )
 
-# Files that need something of which a machine has one, and what: they are a unit together.
+# Files and tests that need something of which a machine has one, and what: they are a unit together.
 TOGETHER = {
+    "tests/bench/test_bench.py::test_start": "a quickstart",
     "tests/e2e/test_quickstart.py": "a quickstart",
     "tests/build/test_quickstart.py": "a quickstart",
 }
@@ -35,7 +36,8 @@ LONG = (
 def unit(nodeid: str) -> str:
     """The unit that a test belongs to."""
     file = nodeid.partition("::")[0]
-    return nodeid if file in APART else TOGETHER.get(file, file)
+    alone = nodeid if file in APART else file
+    return TOGETHER.get(nodeid) or TOGETHER.get(file, alone)
 
 
 def rank(nodeid: str) -> int:

@@ -27,10 +27,9 @@ SHELLS = {
     "edged/control": "controllers machine",
     "edged/device": "modbus poller worker",
     "edged/hub": (
-        "connection dialling discovery forwarding hub interfaces linker memory netcheck peer relaydial relaylink "
-        "sockets stream switch"
+        "connection dialling discovery forwarding hub linker memory netcheck peer relaydial relaylink sockets stream switch"
     ),
-    "edged/kit": "executor notify queues supervise udp",
+    "edged/kit": "executor interfaces notify queues supervise udp",
     "edged/mesh": (
         "conntrack datagrams flowlink flowserver forwarder kernel mesh peek proxy redirected resolvers server socksserver "
         "streams tunnel twins udp udpdoors"

@@ -15,6 +15,7 @@ from edged import config
 from edged.cli import client, exits
 from edged.cli.tables import Table, show
 from edged.errors import ProtocolError, UnreachableError
+from edged.hub.findings import NetCheck
 
 TARGET = "/edged/v1/netcheck"
 NATS = {
@@ -26,38 +27,6 @@ NATS = {
 }
 
 
-class Relay(msgspec.Struct, frozen=True):
-    """A relay that may be used, and how far away it is."""
-
-    url: str
-    connected: bool
-    latency_ms: float | None = None
-    udp_ms: float | None = None
-    error: str = ""
-
-
-class Check(msgspec.Struct, frozen=True):
-    """What was found; `udp` is None when no relay could tell. See hub/netcheck.py."""
-
-    udp: bool | None
-    nat: str
-    addresses: list[str]
-    observed: list[str]
-    ipv6: bool
-    port_mapping: str
-    relays: list[Relay]
-
-    @property
-    def troubles(self) -> list[str]:
-        """What keeps links from their best way."""
-        found = []
-        if not any(relay.connected for relay in self.relays):
-            found.append("no relay takes this node" if self.relays else "no relay is configured")
-        if self.udp is False:
-            found.append("UDP is blocked: links go through the relay's WebSocket, slower")
-        return found
-
-
 def netcheck(arguments: argparse.Namespace) -> int:
     """`edged netcheck`: exit 0 when UDP reaches the relay and back, 3 when links must do without."""
     settings = config.load(arguments.config, os.environ)
@@ -66,7 +35,7 @@ def netcheck(arguments: argparse.Namespace) -> int:
     except UnreachableError:
         answer = _alone(settings)
     try:
-        found = msgspec.convert(answer, Check)
+        found = msgspec.convert(answer, NetCheck)
     except msgspec.ValidationError as error:
         raise ProtocolError(f"what the daemon found is not understood: {error}") from error
     if arguments.json:
@@ -78,7 +47,7 @@ def netcheck(arguments: argparse.Namespace) -> int:
     return exits.DEGRADED if found.troubles else exits.OK
 
 
-def tables(found: Check) -> list[Table]:
+def tables(found: NetCheck) -> list[Table]:
     """What was found, in words: facts first, then the relays."""
     facts = [
         ("UDP", {True: "works", False: "blocked", None: "not known"}[found.udp]),

@@ -6,7 +6,8 @@ from typing import Protocol
 import trio
 
 from edged.errors import UnreachableError
-from edged.hub.link import Called, Data, Down, Event, Link, Named, Reset, Stopped, Told, Up
+from edged.hub.events import Called, Data, Down, Event, Named, Reset, Stopped, Told, Up
+from edged.hub.link import Link
 from edged.hub.path import Path, Probe
 from edged.hub.probe import Probes
 from edged.hub.stream import LinkStream

@@ -11,10 +11,10 @@ import trio
 
 from edged.errors import ProtocolError
 from edged.hub.beacon import ANSWER_S, MAX_BEACON, SEARCH_S, START, Beacons, Hint, pause
-from edged.hub.interfaces import multicast_interfaces
 from edged.identity.node import Identity
 from edged.identity.verifier import Verifier
 from edged.kit.address import Address
+from edged.kit.interfaces import multicast_interfaces
 from edged.kit.log import Log
 
 GROUP = Address("239.255.74.0", 7401)  # of the organisation-local scope (RFC 2365), one above the links' usual port

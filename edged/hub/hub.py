@@ -14,9 +14,9 @@ import trio
 
 from edged.errors import DeniedError, ProtocolError, UnreachableError
 from edged.hub.connection import Connection
+from edged.hub.findings import NetCheck
 from edged.hub.linker import NOT_NEEDED, Linker
 from edged.hub.names import abroad
-from edged.hub.netcheck import NetCheck
 from edged.hub.peer import Peer
 from edged.hub.quic import MAX_STREAMS
 from edged.hub.stream import LinkStream

@@ -10,7 +10,7 @@ QUIC sees one constant address: where its datagrams go is the path layer's busin
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from qh3.quic import events
 from qh3.quic.configuration import QuicConfiguration
@@ -18,6 +18,7 @@ from qh3.quic.connection import QuicConnectionError
 
 from edged.errors import DeniedError, ProtocolError, UnreachableError
 from edged.hub.dialogue import Dialler, Doorkeeper
+from edged.hub.events import Called, Data, Down, Event, Named, Reset, Stopped, Told, Up
 from edged.hub.packets import CONNECTION_ID
 from edged.hub.probe import PING_SIZE
 from edged.hub.quic import ACK, Quic
@@ -43,71 +44,6 @@ ANSWERED_S = 0.004  # an acknowledgement waits so much longer than qh3's 1 ms fo
 UNANSWERED = 2 * MAX_DATAGRAM  # bytes beyond which it does not: the sender may have its window full (RFC 9000, 13.2.2)
 STALLED = 4  # timers run out in a row, each twice as long: half a second on a quick path
 CLOSED = 0  # our only error code: the reason is what counts
-
-
-@dataclass(frozen=True, slots=True)
-class Up:
-    """The peer is proved. `probe_key` authenticates probes of this link."""
-
-    peer: str
-    probe_key: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Down:
-    """The link is over; nothing comes after this."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """Datagrams for this connection id are the link's (or no more)."""
-
-    connection_id: bytes
-    added: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """The peer told the addresses at which it may be reached, and whether it wants to keep the link."""
-
-    addresses: list[str]
-    wanted: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Called:
-    """The peer has opened its NATs for all our addresses, and waits for our probes; at `ports` ports of a hard one, if any."""
-
-    ports: int = 0
-
-
-@dataclass(slots=True)
-class Data:
-    """Bytes arrived on a stream, in pieces; `first` when the peer has just opened it, `end` when no more will come."""
-
-    stream: int
-    first: bool
-    pieces: list[bytes] = field(default_factory=list)
-    end: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Reset:
-    """The peer gave up sending on a stream."""
-
-    stream: int
-
-
-@dataclass(frozen=True, slots=True)
-class Stopped:
-    """The peer reads no more of a stream."""
-
-    stream: int
-
-
-Event = Up | Down | Named | Told | Called | Data | Reset | Stopped
 
 
 @dataclass(slots=True)

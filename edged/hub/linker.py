@@ -14,12 +14,12 @@ from edged.hub.connection import Connection
 from edged.hub.dialling import Dialling
 from edged.hub.dialogue import Doorkeeper
 from edged.hub.discovery import Discovery
+from edged.hub.findings import NetCheck
 from edged.hub.forwarding import Forwarding
-from edged.hub.interfaces import own_addresses
 from edged.hub.link import Link
 from edged.hub.memory import Memory
 from edged.hub.names import abroad, named, own_name, parted
-from edged.hub.netcheck import NetCheck, look
+from edged.hub.netcheck import look
 from edged.hub.pairing import replaces, unused
 from edged.hub.path import Path
 from edged.hub.peer import Peer
@@ -33,6 +33,7 @@ from edged.identity.certificates import NAME, Subject
 from edged.identity.node import Identity
 from edged.identity.verifier import Verifier
 from edged.kit.address import Address
+from edged.kit.interfaces import own_addresses
 from edged.kit.log import Log
 from edged.kit.proxy import Proxy
 from edged.kit.udp import UdpSocket

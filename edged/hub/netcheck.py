@@ -1,6 +1,6 @@
 """What the network lets this node do, for `edged netcheck`: asked of the running hub, or without a daemon of `Alone`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from ipaddress import IPv6Address
 from random import Random
 from urllib.parse import SplitResult
@@ -9,13 +9,14 @@ import msgspec
 import trio
 
 from edged.errors import DeniedError, ProtocolError
+from edged.hub.findings import NetCheck, RelayCheck, nat_of
 from edged.hub.forwarding import Forwarding
-from edged.hub.interfaces import own_addresses
 from edged.hub.relaydial import RelayDial
 from edged.hub.relaylink import LOST, RelayLink, text_of
 from edged.hub.relayspeech import Told, Welcomed
 from edged.identity.node import Identity
 from edged.kit.address import Address
+from edged.kit.interfaces import own_addresses
 from edged.kit.log import Log
 from edged.kit.proxy import Proxy
 from edged.kit.udp import UdpSocket
@@ -23,33 +24,6 @@ from edged.wire.relayudp import is_ours
 
 LATENCY_S = 3.0  # for TCP to a relay, by which all is done in time for who asks
 RELAY_S = 4.0  # for a relay to take a node that is not running
-
-
-class RelayCheck(msgspec.Struct, frozen=True):
-    """A relay that may be used; `connected`: it takes us. `error` says why no TCP reaches it, or why it does not take us."""
-
-    url: str
-    connected: bool
-    latency_ms: float | None = None
-    udp_ms: float | None = None
-    error: str = ""
-
-
-class NetCheck(msgspec.Struct, frozen=True):
-    """`udp`: whether it reaches the relay and back; None when no relay that speaks it takes us.
-
-    `nat`: `open` none, `easy` one mapping for all destinations, `hard` another for each, `blocked`, or `unknown`. `addresses`
-    are the machine's own, `observed` those that the relay sees. `ipv6`: whether there is an address for the world, and our
-    socket speaks it.
-    """
-
-    udp: bool | None
-    nat: str
-    addresses: list[str]
-    observed: list[str]
-    ipv6: bool
-    port_mapping: str
-    relays: list[RelayCheck]
 
 
 async def look(udp: UdpSocket, relay: RelayLink, forwarding: Forwarding) -> NetCheck:
@@ -79,15 +53,6 @@ async def look(udp: UdpSocket, relay: RelayLink, forwarding: Forwarding) -> NetC
             if found is not None
         ],
     )
-
-
-def nat_of(own: Iterable[str], observed: Sequence[Address], udp: bool | None) -> str:
-    """What is between the machine's own addresses and those that the relay sees."""
-    if not observed:
-        return "blocked" if udp is False else "unknown"
-    if len(observed) > 1:
-        return "hard"
-    return "open" if observed[0].host in own or observed[0].loopback else "easy"
 
 
 class Alone:

@@ -5,7 +5,7 @@ from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 
-from edged.hub.interfaces import networks
+from edged.kit.interfaces import networks
 
 INTERFACES = Path("/sys/class/net")
 LOOK_S = 1.0  # between two looks at the interfaces, when a stranger asks: Docker makes networks while we run

@@ -3,10 +3,8 @@
 `edged0` carries the address of the DNS server and the proxy. ip(8) and nft(8) do the work.
 """
 
-import json
 import socket
 import subprocess
-from ipaddress import IPv4Network
 
 import trio
 
@@ -32,13 +30,6 @@ async def set_up() -> None:
 async def apply(transaction: str) -> None:
     """Apply all of `transaction` or nothing of it. UnreachableError when nft is missing or the kernel refuses."""
     await command("nft", "-f", "-", given=transaction.encode())
-
-
-async def networks() -> dict[str, str]:
-    """This host's own IPv4 addresses, each with the network that it is directly connected to by it ("172.17.0.0/16")."""
-    interfaces = json.loads(await command("ip", "-json", "-4", "address", "show"))
-    addresses = [each for interface in interfaces for each in interface.get("addr_info", ()) if "local" in each]
-    return {each["local"]: str(IPv4Network((each["local"], each["prefixlen"]), strict=False)) for each in addresses}
 
 
 async def clean_up() -> None:

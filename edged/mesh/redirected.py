@@ -2,12 +2,13 @@
 
 import socket
 import struct
-from collections.abc import Callable, Collection, Mapping
-from ipaddress import IPv4Address, IPv4Network
+from collections.abc import Callable, Collection, Iterable, Mapping
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 import trio
 
 from edged.errors import UnreachableError
+from edged.kit.interfaces import networks
 from edged.mesh import conntrack, kernel, streams
 from edged.mesh.datagrams import Datagrams
 from edged.mesh.names import Name
@@ -18,7 +19,7 @@ from edged.mesh.udpdoors import Place, UdpDoors
 
 SO_ORIGINAL_DST = 80  # linux/netfilter_ipv4.h
 ANYBODY = {("", 0)}  # who answered before we were there
-_LOOPBACK = "127.0.0.0/8"  # where process pods are; no other machine or container is on it
+_LOOPBACK = IPv4Network("127.0.0.0/8")  # where process pods are; no other machine or container is on it
 SOCKADDR_IN = struct.Struct("!HH4s8x")  # ip(7), with the family, which we do not read, in the host's order
 
 
@@ -56,7 +57,11 @@ class Redirected:
         troubles = self._udp.update(places)
         targets = {door: self._target(table, called) for door, called in table.doors.items()}
         addresses = {ip for target in targets.values() for ip, _ in target.pods}
-        rules = ruleset(targets, kernel.ADDRESS, _near(addresses, await kernel.networks()))
+        try:
+            own = [each for found in networks().values() for each in found]
+        except OSError as error:
+            raise UnreachableError(f"the addresses of this machine: {error.strerror}") from error
+        rules = ruleset(targets, kernel.ADDRESS, _near(addresses, own))
         if rules != self._applied:
             await kernel.apply(rules)
             self._applied = rules
@@ -106,7 +111,9 @@ def original_destination(sock: trio.socket.SocketType) -> tuple[str, int]:
     return socket.inet_ntoa(address), port
 
 
-def _near(pods: Collection[str], networks: Mapping[str, str]) -> set[str]:
+def _near(pods: Collection[str], own: Iterable[IPv4Interface]) -> set[str]:
     """The networks of pods that have addresses of their own there. Pods with an address of the host have none."""
-    containers = [IPv4Address(pod) for pod in pods if pod not in networks]
-    return {text for text in networks.values() if any(pod in IPv4Network(text) for pod in containers)} - {_LOOPBACK}
+    networks_of = {each.ip: each.network for each in own}
+    containers = [ip for pod in pods if (ip := IPv4Address(pod)) not in networks_of]
+    there = {network for network in networks_of.values() if any(ip in network for ip in containers)}
+    return {str(network) for network in there - {_LOOPBACK}}

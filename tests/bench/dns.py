@@ -1,4 +1,4 @@
-"""`dns`: how fast names are answered: a daemon with 300 services, and a client in a process of its own."""
+"""`dns`, a part of `mesh`: how fast names are answered: a daemon with 300 services, and a client in a process of its own."""
 
 import json
 import sys
@@ -25,7 +25,7 @@ def bench() -> Iterator[Figure]:
     """The figures."""
     found = measure()
     for figure, unit in UNITS.items():
-        yield Figure("dns", figure, found[figure], unit, note=f"{SERVICES} services")
+        yield Figure("mesh", figure, found[figure], unit, note=f"{SERVICES} services")
 
 
 def measure() -> dict[str, Any]:

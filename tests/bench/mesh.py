@@ -25,18 +25,18 @@ from build.lab import NAT, SITE, Lab, possible
 from build.quickstart import MESH_DNS
 from build.story import WAIT_S, all_ready, is_ready
 from edged.cli.status import TARGET
+from tests.bench import dns
 from tests.bench.figures import Figure
 
 PEER = Path(__file__).with_name("peer.py")
 PORT = 9000  # of the pods, and of their services
 PLAIN_PORT = 9001  # of plain TCP, which NAT-B lets in
-NAME = "bench.default.svc.cluster.local"
 ROUNDS = 5
 FEWER = 3  # rounds of what is less the point
 STREAM = 200_000_000  # bytes
 DOWNLOAD = 1_000_000_000  # bytes of the stream whose direct path is cut
 REQUESTS = 2000
-CONNECT_S = DNS_S = 2.0
+CONNECT_S = 2.0
 MANY = 16  # callers at a time
 SERVICES = 300
 SETTLE_S = 2.0  # after the last of them, for what follows
@@ -82,12 +82,12 @@ def bench() -> Iterator[Figure]:
         yield from ground.direct()
         yield from ground.many_services()
         yield from ground.local()
-        yield from ground.names()
         yield from ground.cut()
         for path in (RELAY_UDP, RELAY_WS):
             with ground.without_better_than(path):
                 if ground.path(path) == path:
                     yield from ground.relayed(path)
+    yield from dns.bench()
 
 
 class Ground:
@@ -224,14 +224,6 @@ class Ground:
         """A pod on the client's own node: its service's address against its own."""
         rates = [(self._stream(self._services["near"], PORT), self._stream(self._pods["near"], PORT)) for _ in range(ROUNDS)]
         yield figure("local_ratio", "x", [named / straight for named, straight in rates])
-
-    def names(self) -> Iterator[Figure]:
-        """Questions for a service's address: one after the other, then MANY at a time."""
-        calm = [self._ask("dns", MESH_DNS, 53, NAME, DNS_S, 1)["us"] for _ in range(FEWER)]
-        busy = [float(self._ask("dns", MESH_DNS, 53, NAME, DNS_S, MANY)["per_s"]) for _ in range(FEWER)]
-        yield figure("dns_p50_ms", "ms", [part(us, 0.5) / 1000 for us in calm])
-        yield figure("dns_p99_ms", "ms", [part(us, 0.99) / 1000 for us in calm])
-        yield figure("dns_qps", "/s", busy)
 
     def cut(self) -> Iterator[Figure]:
         """A download whose direct path is cut: its longest silence, and how long after the cut is lifted it is direct again."""

@@ -4,7 +4,6 @@
     echo HOST PORT REQUESTS      the times of requests of REQUEST bytes one after the other on one connection, in us, ascending
     connect HOST PORT SECONDS AT_A_TIME   new connections a second, each with an answered byte
     first HOST PORT SECONDS      seconds since 1970 at which a call was answered first; asks until it is
-    dns HOST PORT NAME SECONDS AT_A_TIME  the times of questions for an address in us, ascending, and how many a second
 
 The first byte of a connection asks for one of two things: S and eight bytes, a stream of so many bytes; E, an echo of
 whatever follows. It needs nothing but Python.
@@ -118,38 +117,8 @@ def first(address: Address, seconds: str) -> dict[str, Any]:
     raise SystemExit(f"no call was answered in {seconds} s")
 
 
-def dns(address: Address, name: str, seconds: str, at_a_time: str) -> dict[str, Any]:
-    """Questions for the address of a name, `at_a_time` of them under way at any moment."""
-    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
-    question = b"\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00" + labels + b"\x00\x00\x01\x00\x01"
-    asked: dict[bytes, float] = {}
-    times = []
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
-        asker.connect(address)
-        asker.settimeout(ANSWER_S)
-        began = time.perf_counter()
-        until = began + float(seconds)
-        for number in range(int(at_a_time)):
-            _ask(asker, number, question, asked)
-        while asked:
-            answer = asker.recv(4096)
-            now = time.perf_counter()
-            times.append((now - asked.pop(answer[:2])) * 1e6)
-            if answer[6:8] == b"\x00\x00":
-                raise SystemExit(f"{name} has no address")
-            if now < until:
-                _ask(asker, len(times) + len(asked), question, asked)
-    return {"us": sorted(times), "per_s": len(times) / (now - began)}
-
-
-def _ask(asker: socket.socket, number: int, question: bytes, asked: dict[bytes, float]) -> None:
-    identity = (number & 0xFFFF).to_bytes(2, "big")
-    asked[identity] = time.perf_counter()
-    asker.send(identity + question)
-
-
 COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
-    "stream": stream, "echo": echo, "connect": connect, "first": first, "dns": dns,
+    "stream": stream, "echo": echo, "connect": connect, "first": first,
 }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from edged.errors import DeniedError, UnreachableError
 from edged.hub.dialogue import Dialler, Doorkeeper
+from edged.hub.events import Called, Data, Down, Event, Named, Reset, Stopped, Told, Up
 from edged.hub.link import (
     ANSWER_S,
     ANSWERED_S,
@@ -23,16 +24,7 @@ from edged.hub.link import (
     PING_S,
     SEND_BUFFER,
     UNANSWERED,
-    Called,
-    Data,
-    Down,
-    Event,
     Link,
-    Named,
-    Reset,
-    Stopped,
-    Told,
-    Up,
 )
 from edged.hub.packets import destination
 from edged.hub.quic import MAX_STREAMS

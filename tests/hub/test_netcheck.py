@@ -6,28 +6,10 @@ import trio
 
 from edged.errors import UnreachableError
 from edged.hub import netcheck
-from edged.hub.netcheck import Alone, nat_of
+from edged.hub.netcheck import Alone
 from edged.kit.address import Address
 from edged.kit.log import Log
 from edged.kit.proxy import parse_proxy
-
-OWN = ["192.168.1.2", "2001:db8::1"]
-SEEN = Address("203.0.113.1", 7400)
-
-
-@pytest.mark.parametrize(
-    ("observed", "udp", "nat"),
-    [
-        ([Address("192.168.1.2", 7400)], True, "open"),
-        ([Address("127.0.0.1", 7400)], True, "open"),
-        ([SEEN], True, "easy"),
-        ([SEEN, Address(SEEN.host, 7401)], True, "hard"),
-        ([], False, "blocked"),
-        ([], None, "unknown"),
-    ],
-)
-def test_what_the_relay_sees_tells_the_nat(observed: list[Address], udp: bool | None, nat: str) -> None:
-    assert nat_of(OWN, observed, udp) == nat
 
 
 async def test_a_running_hub_is_asked(acme: Any, start_hub: Any, start_relay: Any, until: Any) -> None:

@@ -78,10 +78,6 @@ async def test_the_rules_go_in_by_its_input(program: Path) -> None:
     assert read(f"{program}.given") == removal()
 
 
-async def test_addresses_and_their_networks() -> None:
-    assert (await kernel.networks())["127.0.0.1"] == "127.0.0.0/8"
-
-
 async def test_a_refusal_says_what_was_said(program: Path) -> None:
     write(program, "echo 'Error: Operation not permitted' >&2; exit 1")
     with pytest.raises(UnreachableError, match="nft -f -: Error: Operation not permitted"):

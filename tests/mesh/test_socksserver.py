@@ -8,8 +8,8 @@ import pytest
 import trio
 
 from edged.errors import UnreachableError
-from edged.hub.interfaces import own_addresses
 from edged.kit.address import Address
+from edged.kit.interfaces import own_addresses
 from edged.kit.log import Log
 from edged.mesh import socksserver
 from edged.mesh.mesh import Mesh

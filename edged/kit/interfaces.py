@@ -1,4 +1,4 @@
-"""The addresses of this machine, told to peers as candidates, and the interfaces to send beacons on; asked by rtnetlink(7)."""
+"""The addresses of this machine, their networks, and the interfaces that carry multicast; asked by rtnetlink(7)."""
 
 import ipaddress
 import socket

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from edged.hub.interfaces import _addresses, _messages, multicast_interfaces, networks, own_addresses
+from edged.kit.interfaces import _addresses, _messages, multicast_interfaces, networks, own_addresses
 
 
 def test_no_loopback_and_no_duplicates() -> None:
@@ -25,7 +25,7 @@ ip addr add 10.9.8.6/32 dev one
 ip addr add 169.254.96.16/32 dev one
 ip addr add fd00::5/64 dev one nodad
 ip link set one up
-exec "$0" -c 'from edged.hub.interfaces import own_addresses as o; print(sorted(o(ipv6=False)), sorted(o(ipv6=True)))'
+exec "$0" -c 'from edged.kit.interfaces import own_addresses as o; print(sorted(o(ipv6=False)), sorted(o(ipv6=True)))'
 """
     run = subprocess.run(
         ["unshare", "--net", "sh", "-c", script, sys.executable], capture_output=True, text=True, timeout=60, check=True
@@ -47,7 +47,7 @@ ip addr add 169.254.96.16/32 dev four
 ip link set one up multicast on
 ip link set two up multicast off
 ip link set four up multicast on
-exec "$0" -c 'from edged.hub.interfaces import multicast_interfaces as m; print(sorted(m().values()))'
+exec "$0" -c 'from edged.kit.interfaces import multicast_interfaces as m; print(sorted(m().values()))'
 """
     run = subprocess.run(
         ["unshare", "--net", "sh", "-c", script, sys.executable], capture_output=True, text=True, timeout=60, check=True
