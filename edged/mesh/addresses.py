@@ -1,4 +1,7 @@
-"""Service addresses: given by hash out of 9.251.0.0/16, and their twins on loopback for a node without root."""
+"""Service addresses: given by hash out of 9.251.0.0/16, and their twins on loopback for a node without root.
+
+And the aliases here of pods on other nodes: what calls for them comes from their alias, which a rule makes their address.
+"""
 
 import hashlib
 from collections.abc import Container
@@ -8,6 +11,7 @@ from edged.errors import InvalidError
 
 NETWORK = "9.251.0.0/16"
 LOOPBACK = "127.96.0.0/16"
+ALIASES = "240.42.0.0/16"  # of a class that no network has (RFC 1112, 4); only this machine ever sees them
 FIRST = 0x0100  # the low 16 bits of the first address that is given: x.y.0.* stays free, the twin DNS server lives there
 LAST = 0xFFFE  # x.y.255.255 looks like a broadcast
 
@@ -41,3 +45,13 @@ def is_service_address(text: str) -> bool:
 def twin(address: str, loopback: str = LOOPBACK) -> str:
     """The address in `loopback` (a /16) with the same low 16 bits: where a node without root serves `address`."""
     return str(IPv4Address(int(IPv4Network(loopback).network_address) | int(IPv4Address(address)) & _MASK))
+
+
+def aliases(pods: IPv4Network) -> IPv4Network:
+    """The aliases of a pod network, as many as it has addresses."""
+    return IPv4Network((IPv4Network(ALIASES).network_address, pods.prefixlen))
+
+
+def alias(address: str, pods: IPv4Network) -> str:
+    """The address here that stands for a pod's of the network `pods`."""
+    return str(IPv4Address(int(aliases(pods).network_address) | int(IPv4Address(address)) & int(pods.hostmask)))

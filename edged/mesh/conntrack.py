@@ -55,6 +55,24 @@ def forget(answering: Mapping[Address, Collection[Address]]) -> int:
         raise UnreachableError(f"connection tracking: {error.strerror or error}") from error
 
 
+def called(proxy: Address, client: Address) -> Address | None:
+    """Whom `client`, as the proxy sees it, called with datagrams that a rule sent to the proxy; None when that is not known.
+
+    The kernel knows for TCP alone by SO_ORIGINAL_DST. UnreachableError when it does not let us ask.
+    """
+    asked = _attribute(TUPLE_REPLY | NESTED, _named(proxy, client))
+    try:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as kernel:
+            kernel.settimeout(TIMEOUT_S)
+            kernel.sendto(_message(GET, REQUEST, asked), (0, 0))
+            found = next(_dumped(kernel), None)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UnreachableError(f"connection tracking: {error.strerror or error}") from error
+    return found.called if found is not None else None
+
+
 def tracked(message: bytes) -> Tracked | None:
     """The flow of one message without its headers; None when it is none of UDP over IPv4."""
     found = dict(_attributes(message))
@@ -112,6 +130,14 @@ def _tuple(data: bytes) -> tuple[Address, Address] | None:
         return None
     source, destination = ((socket.inet_ntoa(address), int.from_bytes(port, "big")) for address, port in ends)
     return source, destination
+
+
+def _named(source: Address, destination: Address) -> bytes:
+    """One direction of a flow of UDP, as `_tuple` reads it."""
+    addresses = _attribute(IP_SRC, socket.inet_aton(source[0])) + _attribute(IP_DST, socket.inet_aton(destination[0]))
+    ports = _attribute(PROTO_SRC, source[1].to_bytes(2, "big")) + _attribute(PROTO_DST, destination[1].to_bytes(2, "big"))
+    protocol = _attribute(PROTO_NUM, bytes([socket.IPPROTO_UDP])) + ports
+    return _attribute(TUPLE_IP | NESTED, addresses) + _attribute(TUPLE_PROTO | NESTED, protocol)
 
 
 def _aligned(length: int) -> int:

@@ -1,4 +1,4 @@
-"""Brings a client's datagrams to an endpoint of their service and the answers back, on this node or through the link.
+"""Brings a client's datagrams to who answers them and the answers back, on this node or through the link.
 
 A flow is a client's address at one of our sockets. It stays at one endpoint, from one source port, while that is there.
 """
@@ -19,11 +19,11 @@ from edged.mesh import streams, udp
 from edged.mesh.balancer import Balancer
 from edged.mesh.flowlink import FlowLink
 from edged.mesh.flows import FlowTable
-from edged.mesh.policy import USUAL
-from edged.mesh.table import Called, Endpoint, Table
+from edged.mesh.table import Called, Caller, Endpoint, Table
 from edged.wire.peer import Datagram, Ended, Flow, Flows, Said
 
 SWEEP_S = 5.0  # between two looks for idle flows
+RECALL_S = 10.0  # after so long a client may call another pod from the same port: the kernel forgets in 30 s (nf_conntrack_udp)
 
 Client = tuple[str, int]
 Key = tuple[socket.socket, Client]
@@ -60,7 +60,7 @@ class _Open(NamedTuple):
 
 
 class Datagrams:
-    """Serves the UDP ports of services while `run` runs. `table` gives the table as it is now."""
+    """Serves UDP ports while `run` runs. `table` gives the table as it is now."""
 
     _nursery: trio.Nursery
 
@@ -83,37 +83,39 @@ class Datagrams:
             for flow in self._flows.values():
                 self._end(flow)
 
-    async def serve(self, door: socket.socket, called: Called) -> None:
-        """Take the datagrams that clients send to `door`, a port of a service, until it is closed (`udp.close`)."""
-        await udp.receive(door, partial(self._take, door, called))
+    async def serve(self, door: socket.socket, leads: Callable[[Client], Called | None]) -> None:
+        """Take the datagrams that clients send to `door` until it is closed (`udp.close`). `leads` says whom a client calls."""
+        await udp.receive(door, partial(self._take, door, leads))
         for flow in [flow for flow in self._flows.values() if flow.key[0] is door]:
             self._end(flow)
 
-    def _take(self, door: socket.socket, called: Called, data: bytes, client: Client) -> None:
-        key = (door, client)
-        flow = self._flows.get(key, trio.current_time())
-        if flow is not None and flow.endpoint not in self._endpoints(called):
+    def _take(self, door: socket.socket, leads: Callable[[Client], Called | None], data: bytes, client: Client) -> None:
+        key, now = (door, client), trio.current_time()
+        doubted = self._flows.idle(key, now) > RECALL_S
+        flow = self._flows.get(key, now)
+        if flow is not None and (
+            flow.endpoint not in self._table().answering(flow.called) or (doubted and leads(client) != flow.called)
+        ):
             self._end(flow)
             flow = None
-        flow = flow or self._begin(key, called)
+        flow = flow or self._begin(key, leads(client))
         if flow is not None:
             flow.way.send(data)
 
-    def _endpoints(self, called: Called) -> tuple[Endpoint, ...]:
-        return self._table().endpoints(called.name, called.port.number, called.port.protocol)
-
-    def _begin(self, key: Key, called: Called) -> _Open | None:
+    def _begin(self, key: Key, called: Called | None) -> _Open | None:
+        if called is None:
+            self.statistics.unreachable += 1
+            return None
         now = trio.current_time()
         table = self._table()
-        namespace = table.namespace_of.get(key[1][0], "")
-        if not table.admits(called.name, namespace):
+        caller = table.caller(key[1][0])
+        if not table.admits(called, caller.namespace):
             self.statistics.refused += 1
             return None
-        entry = table.entries.get(called.name)
-        policy = entry.policy if entry is not None else USUAL
-        for endpoint in self._balancer.order(self._endpoints(called), now, policy, key[1][0], called):
+        policy = table.policy(called.name)
+        for endpoint in self._balancer.order(table.answering(called), now, policy, key[1][0], called):
             try:
-                way = self._way(key, called, endpoint, namespace)
+                way = self._way(key, called, endpoint, caller)
             except UnreachableError as error:
                 self._balancer.failed(endpoint, now)
                 self._log.debug(f"{called}: pod {endpoint.pod} on {endpoint.node}: {error}")
@@ -128,7 +130,7 @@ class Datagrams:
         self.statistics.unreachable += 1
         return None
 
-    def _way(self, key: Key, called: Called, endpoint: Endpoint, namespace: str) -> _Way:
+    def _way(self, key: Key, called: Called, endpoint: Endpoint, caller: Caller) -> _Way:
         if endpoint.node == self._table().node:
             near = _Near(udp.connected(endpoint.ip, endpoint.port))
             self._nursery.start_soon(self._answers, near.sock, key, endpoint)
@@ -137,7 +139,7 @@ class Datagrams:
         if link is None or link.scope.cancel_called:
             link = self._links[endpoint.node] = _Link(self)
             self._nursery.start_soon(self._carry, endpoint.node, link)
-        return _Far(link, key, Flow(next(link.numbers), *called.name, called.port.number, endpoint.pod, namespace))
+        return _Far(link, key, Flow(next(link.numbers), *called.name, called.port.number, endpoint.pod, *caller))
 
     async def _answers(self, sock: socket.socket, key: Key, endpoint: Endpoint) -> None:
         await udp.receive(sock, lambda data, _: self.answer(key, data))

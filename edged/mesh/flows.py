@@ -34,6 +34,11 @@ class FlowTable(Generic[K, V]):
         self._flows.move_to_end(key)
         return found[0]
 
+    def idle(self, key: K, now: float) -> float:
+        """The seconds since the flow carried a datagram; 0 when there is none."""
+        found = self._flows.get(key)
+        return 0.0 if found is None else now - found[1]
+
     def add(self, key: K, flow: V, now: float) -> V | None:
         """Remember a new flow; returns the one that had to go for it."""
         gone = self._flows.popitem(last=False)[1][0] if len(self._flows) >= self._limit else None

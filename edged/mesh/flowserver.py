@@ -13,7 +13,7 @@ from edged.kit.log import Log
 from edged.mesh import streams, udp
 from edged.mesh.flowlink import FlowLink
 from edged.mesh.flows import FlowTable
-from edged.mesh.permission import permitted
+from edged.mesh.permission import permitted, source
 from edged.mesh.table import Table
 from edged.wire.codec import framed
 from edged.wire.peer import ANSWER, Datagram, Ended, Flow, Flows, Opened, Said
@@ -95,7 +95,8 @@ class FlowServer:
             link.send(Ended(asked.flow, "no ready pod of this node answers for this port of this service"))
             return
         try:
-            opened = _Open(link, asked.flow, udp.connected(endpoint.ip, endpoint.port))
+            where = source(self._table(), peer, asked, endpoint)
+            opened = _Open(link, asked.flow, udp.connected(endpoint.ip, endpoint.port, where))
         except UnreachableError as error:
             link.send(Ended(asked.flow, str(error)))
             return

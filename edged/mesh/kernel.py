@@ -1,30 +1,40 @@
-"""What a node with root puts into the host: the bridge `edged0`, the route to service addresses, our nftables table.
+"""What a node with root puts into the host: the bridge `edged0`, routes to addresses of services and pods, our nftables table.
 
 `edged0` carries the address of the DNS server and the proxy. ip(8) and nft(8) do the work.
 """
 
 import socket
 import subprocess
+from ipaddress import IPv4Network
 
 import trio
 
 from edged.errors import UnreachableError
 from edged.mesh import rules
-from edged.mesh.addresses import NETWORK
+from edged.mesh.addresses import NETWORK, aliases
 
 INTERFACE = "edged0"
 ADDRESS = "169.254.96.16"
+# Bytes of the segments of TCP that we ask of who answers: all that lo carries. The interface's 1,460 would cost a call to a pod
+# of this node a sixth more, and who answers by another interface knows what that one carries.
+SEGMENT = "65495"
 COMMAND_S = 10.0  # nft takes 30 ms for 5,000 services; a kernel that hangs must not hang the daemon
 
 
-async def set_up() -> None:
-    """Make the interface, or bring one that a killed daemon left into shape. UnreachableError when the host does not let us."""
+async def set_up(pods: IPv4Network | None = None) -> None:
+    """Make the interface, or bring one that a killed daemon left into shape. `pods` is the network of pods' addresses.
+
+    UnreachableError when the host does not let us.
+    """
     if not _interface_exists():
         await command("ip", "link", "add", INTERFACE, "type", "bridge")
     await command("ip", "address", "replace", f"{ADDRESS}/32", "dev", INTERFACE)
     await command("ip", "link", "set", INTERFACE, "up")
     # Without a route a connection of this host fails before any rule sees it; the rules send it on to ADDRESS.
-    await command("ip", "route", "replace", NETWORK, "dev", INTERFACE, "src", ADDRESS)
+    await command("ip", "route", "replace", NETWORK, "dev", INTERFACE, "src", ADDRESS, "advmss", SEGMENT)
+    if pods is not None:  # the range of this node has a route of its own, by its bridge
+        await command("ip", "route", "replace", str(pods), "dev", INTERFACE, "src", ADDRESS, "advmss", SEGMENT)
+        await command("ip", "route", "replace", "local", str(aliases(pods)), "dev", INTERFACE, "table", "local")
 
 
 async def apply(transaction: str) -> None:
@@ -33,7 +43,7 @@ async def apply(transaction: str) -> None:
 
 
 async def clean_up() -> None:
-    """Remove our table and interface (with it go its address and route). Nothing happens when they are gone already."""
+    """Remove our table and interface (with it go its address and routes). Nothing happens when they are gone already."""
     try:
         await apply(rules.removal())
     finally:

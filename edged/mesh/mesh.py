@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
+from ipaddress import IPv4Network
 from random import Random
 from typing import Any
 
@@ -20,6 +21,7 @@ from edged.mesh.flowserver import FlowServer
 from edged.mesh.forwarder import Forwarder
 from edged.mesh.hostdns import HostDns
 from edged.mesh.names import Name
+from edged.mesh.pods import members
 from edged.mesh.proxy import OpenStream, Proxy
 from edged.mesh.redirected import Redirected
 from edged.mesh.resolvers import Resolvers
@@ -53,7 +55,8 @@ class Mesh:
     127.0.0.0/8. `dns` is where DNS is answered ("host:port"; port 0: any that is free; not given, 169.254.96.16:53 as root,
     else x.y.0.53:10053 in `loopback`); `resolvers` are asked for other names (none: those of /etc/resolv.conf). `random`
     also numbers DNS questions: give a SystemRandom where strangers could answer them. With `host_dns` the host's own programs
-    resolve our names too; `socks5` is where SOCKS5 is served ("": nowhere).
+    resolve our names too; `socks5` is where SOCKS5 is served ("": nowhere). As root pods in the network `pods` are called by
+    their addresses (None: none are).
     """
 
     def __init__(
@@ -69,12 +72,14 @@ class Mesh:
         loopback: str = LOOPBACK,
         host_dns: HostDns | None = None,
         socks5: str = "",
+        pods: IPv4Network | None = None,
         log: Log,
         random: Random,
     ) -> None:
         self._store, self._node, self._group, self._root, self._log = store, node, group, root, log
         self._troubles: set[str] = set()
         self._loopback = None if root else loopback
+        self._pods = pods if root else None
         self._host_dns = host_dns
         self._table = build((), (), node, self._loopback)
         self._zone = zone.build(self._table, (), (), ())
@@ -92,7 +97,7 @@ class Mesh:
         )
         self._entrance: Redirected | Twins
         if root:
-            self._entrance = Redirected(self._current, self._proxy, datagrams)
+            self._entrance = Redirected(self._current, self._proxy, datagrams, log)
         else:
             self._entrance = Twins(self._current, self._proxy, datagrams, log)
 
@@ -106,7 +111,7 @@ class Mesh:
         """
         try:
             if self._root:
-                await kernel.set_up()
+                await kernel.set_up(self._pods)
             revision = self._look()
             async with trio.open_nursery() as nursery:
                 await nursery.start(self._datagrams.run)
@@ -185,7 +190,8 @@ class Mesh:
         lost = {node.metadata.name for node in nodes if is_lost(node)} - {self._node}
         rules = [typed(each, DestinationRule) for each in self._store.list(RULES)]
         imports = [typed(each, ServiceImport) for each in self._store.list(IMPORTS)]
-        self._table = build(services, pods, self._node, self._loopback, lost, rules, imports, self._group)
+        by_address = members(self._pods, services, pods, nodes, self._node, lost)
+        self._table = build(services, pods, self._node, self._loopback, lost, rules, imports, self._group, by_address)
         self._zone = zone.build(self._table, services, pods, nodes, lost)
         return revision
 

@@ -1,4 +1,4 @@
-"""Brings a client's connection to an endpoint of its service, on this node or through the link to another one."""
+"""Brings a client's connection to who answers it, on this node or through the link to another one."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -11,9 +11,8 @@ from edged.errors import DeniedError, UnreachableError
 from edged.kit.log import Log
 from edged.mesh import peek, streams
 from edged.mesh.balancer import Balancer
-from edged.mesh.names import Name
-from edged.mesh.policy import USUAL, Policy
-from edged.mesh.table import Endpoint, Table
+from edged.mesh.policy import Policy
+from edged.mesh.table import Called, Caller, Endpoint, Table
 from edged.wire.peer import Flows, Tunnel
 
 MAX_CONNECTIONS = 1024  # at a time: 2 descriptors and at most 512 KiB each; one more is reset at once
@@ -43,10 +42,8 @@ class Proxy:
         self._table, self._balancer, self._open_stream, self._log = table, balancer, open_stream, log
         self.statistics = ProxyStatistics()
 
-    async def serve(
-        self, client: trio.SocketStream, name: Name, port: int, *, opened: bytes = b"", failed: bytes = b""
-    ) -> None:
-        """Connect `client` to an endpoint of `port` of service `name` until both are done. Closes `client`, whatever happens.
+    async def serve(self, client: trio.SocketStream, called: Called, *, opened: bytes = b"", failed: bytes = b"") -> None:
+        """Connect `client` to who answers `called` until both are done. Closes `client`, whatever happens.
 
         A dial that fails is tried on another endpoint before the client notices; when none answers it gets a reset. A client
         that waits for our word hears `opened` first, or `failed` and an end in good order.
@@ -58,16 +55,16 @@ class Proxy:
         self.statistics.open += 1
         self.statistics.accepted += 1
         try:
-            await self._serve(client, name, port, opened, failed)
+            await self._serve(client, called, opened, failed)
         finally:
             self.statistics.open -= 1
             await streams.reset(client)  # unless it was closed in good order
 
-    async def _serve(self, client: trio.SocketStream, name: Name, port: int, opened: bytes, failed: bytes) -> None:
+    async def _serve(self, client: trio.SocketStream, called: Called, opened: bytes, failed: bytes) -> None:
         try:
-            caller = str(client.socket.getpeername()[0])
-            policy, namespace = self._policy(name), self._table().namespace_of.get(caller, "")
-            if not self._table().admits(name, namespace):
+            address = str(client.socket.getpeername()[0])
+            policy, caller = self._table().policy(called.name), self._table().caller(address)
+            if not self._table().admits(called, caller.namespace):
                 self.statistics.refused += 1
                 await _say(client, failed)
                 return
@@ -77,8 +74,8 @@ class Proxy:
             head = await peek.head_of(client) if policy.header else streams.head(client)
         except (OSError, trio.BrokenResourceError):
             return  # it has left
-        known = (peek.header(head, policy.header) if policy.header else None) or caller
-        reached = await self._reach(name, port, policy, known, namespace, head)
+        known = (peek.header(head, policy.header) if policy.header else None) or address
+        reached = await self._reach(called, policy, known, caller, head)
         if reached is None:
             self.statistics.unreachable += 1
             await _say(client, failed)
@@ -93,45 +90,43 @@ class Proxy:
             self._balancer.ended(endpoint)
             await streams.reset(upstream)
 
-    def _policy(self, name: Name) -> Policy:
-        entry = self._table().entries.get(name)
-        return entry.policy if entry is not None else USUAL
-
     async def _reach(
-        self, name: Name, port: int, policy: Policy, known: str, namespace: str, head: bytes
+        self, called: Called, policy: Policy, known: str, caller: Caller, head: bytes
     ) -> tuple[Endpoint, HalfCloseableStream] | None:
         """Who answers, and a connection to it; the call counts as under way there.
 
         `known` is what the client is known by; `head`, what it has said already, is on its way with the opening.
         """
-        table = self._table()
-        endpoints = self._balancer.order(table.endpoints(name, port), trio.current_time(), policy, known, (name, port))
-        with trio.move_on_after(REACH_S):
-            for endpoint in endpoints[:MAX_TRIES]:
-                began, stream = trio.current_time(), None
-                self._balancer.began(endpoint)
-                try:
-                    stream = await self._dial(endpoint, Tunnel(*name, port, endpoint.pod, namespace), table.node, head)
-                except (UnreachableError, DeniedError) as error:
-                    self.statistics.failed_dials += 1
-                    self._balancer.failed(endpoint, trio.current_time())
-                    self._log.debug(f"{name}:{port}: pod {endpoint.pod} on {endpoint.node}: {error}; trying another one")
-                finally:
-                    if stream is None:
-                        self._balancer.ended(endpoint)
-                if stream is not None:
-                    self._balancer.succeeded(endpoint, trio.current_time() - began, trio.current_time())
-                    return endpoint, stream
+        table, now = self._table(), trio.current_time()
+        endpoints = self._balancer.order(table.answering(called), now, policy, known, called)
+        began, until = now, now + REACH_S
+        for endpoint in endpoints[:MAX_TRIES]:
+            if began >= until:
+                break
+            asked, stream = Tunnel(*called.name, called.port.number, endpoint.pod, *caller), None
+            self._balancer.began(endpoint)
+            try:
+                stream = await self._dial(endpoint, asked, table.node, head, min(until, began + OPEN_S))
+            except (UnreachableError, DeniedError) as error:
+                self.statistics.failed_dials += 1
+                self._balancer.failed(endpoint, trio.current_time())
+                self._log.debug(f"{called}: pod {endpoint.pod} on {endpoint.node}: {error}; trying another one")
+            finally:
+                if stream is None:
+                    self._balancer.ended(endpoint)
+            ended = trio.current_time()
+            if stream is not None:
+                self._balancer.succeeded(endpoint, ended - began, ended)
+                return endpoint, stream
+            began = ended
         return None
 
-    async def _dial(self, endpoint: Endpoint, opening: Tunnel, node: str, head: bytes) -> HalfCloseableStream:
+    async def _dial(self, endpoint: Endpoint, opening: Tunnel, node: str, head: bytes, deadline: float) -> HalfCloseableStream:
         if endpoint.node == node:
             return await streams.connect(endpoint.ip, endpoint.port, head)
-        try:
-            with trio.fail_after(OPEN_S):
-                return await self._open_stream(endpoint.node, opening, head)
-        except trio.TooSlowError as error:
-            raise UnreachableError(f"node {endpoint.node}: no answer in {OPEN_S:g} s") from error
+        with trio.CancelScope(deadline=deadline):
+            return await self._open_stream(endpoint.node, opening, head)
+        raise UnreachableError(f"node {endpoint.node}: no answer in time")
 
 
 async def _say(client: trio.SocketStream, last: bytes) -> None:

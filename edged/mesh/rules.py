@@ -6,13 +6,17 @@ A call to a door that has pods on this node goes straight to one of them: from t
 networks of those pods. Every other call goes to the proxy: from there no rule of somebody else's forward chain is in its
 way, as Docker's are between two of its networks and between the LAN and a container. So does a pod's call to a service that
 it answers itself: a bridge (with br_netfilter, which Docker may load) gives no frame back to where it came from.
+
+A call to a pod's address goes to the proxy, too, when the pod is on another node, or on another network of this one; where
+both ends are on one network no rule looks at it. Others on the LAN, who have no business there, are not let in.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from ipaddress import IPv4Network
 from typing import NamedTuple
 
-from edged.mesh.addresses import NETWORK
+from edged.mesh.addresses import NETWORK, aliases
 from edged.mesh.policy import BY_CHANCE, BY_HASH, BY_TURNS
 from edged.mesh.table import ANY, Door
 
@@ -35,7 +39,20 @@ class Target(NamedTuple):
     by: str = BY_CHANCE
 
 
-def ruleset(targets: Mapping[Door, Target], proxy: str, networks: Iterable[str]) -> str:
+class ByAddress(NamedTuple):
+    """Calls to addresses of pods. `network` is the pod network, `here` those of its addresses that are on this machine.
+
+    `bridges` are the interfaces of containers; `tcp` and `udp` the proxy's ports for calls to pods that are not `here`.
+    """
+
+    network: IPv4Network
+    here: Sequence[str]
+    bridges: Sequence[str]
+    tcp: int
+    udp: int
+
+
+def ruleset(targets: Mapping[Door, Target], proxy: str, networks: Iterable[str], pods: ByAddress | None = None) -> str:
     """The transaction after which exactly these doors lead to their targets. `proxy` is the proxy's address.
 
     `networks` are those of this node's pods: calls of containers on them go to pods directly, as those of the host do.
@@ -72,8 +89,32 @@ def ruleset(targets: Mapping[Door, Target], proxy: str, networks: Iterable[str])
         *_chain("postrouting", [_HAIRPIN, _OURSELVES.format(proxy=proxy)], f"nat hook postrouting priority {SNAT}"),
         *_chain("refuse_local", _REFUSALS, f"filter hook output priority {BEFORE_FILTERS}"),
         *_chain("refuse_forwarded", _REFUSALS, f"filter hook forward priority {BEFORE_FILTERS}"),
+        *(_by_address(pods, proxy) if pods is not None else ()),
         "}\n",
     ])  # fmt: skip
+
+
+def _by_address(pods: ByAddress, proxy: str) -> Iterator[str]:
+    """Chains of their own: of two at one hook, the one whose rule matches first decides where a call goes."""
+    there = f"ip daddr {pods.network} ip daddr != @pods_here"
+    away = f"ip daddr {pods.network} ip saddr . ip daddr != @pods_near iifname @bridges fib daddr type != local"
+    ports = (("tcp", pods.tcp), ("udp", pods.udp))
+    to = {
+        which: [f"{which} meta l4proto {name} dnat to {proxy}:{port}" for name, port in ports if port]
+        for which in (there, away)
+    }
+    yield from _named("set pods_here", "type ipv4_addr; flags interval", pods.here)
+    yield from _named("set pods_near", "type ipv4_addr . ipv4_addr; flags interval", (f"{each} . {each}" for each in pods.here))
+    yield from _named("set bridges", "type ifname", (f'"{each}"' for each in pods.bridges))
+    yield from _chain("pods_prerouting", to[away], f"nat hook prerouting priority {DNAT}")
+    yield from _chain("pods_output", to[there], f"nat hook output priority {DNAT}")
+    # Of root alone, as the daemon is: nobody else here is to speak in the name of pods elsewhere.
+    ours = aliases(pods.network)
+    its = f"meta skuid 0 ip saddr {ours} snat ip prefix to ip saddr map {{ {ours} : {pods.network} }}"
+    yield from _chain("pods_postrouting", [its], f"nat hook postrouting priority {SNAT}")
+    refusals = [f"{there} meta l4proto tcp reject with tcp reset", f"{there} reject with icmp port-unreachable"]
+    yield from _chain("pods_refuse_local", refusals, f"filter hook output priority {BEFORE_FILTERS}")
+    yield from _chain("pods_refuse_forwarded", refusals, f"filter hook forward priority {BEFORE_FILTERS}")
 
 
 def removal() -> str:

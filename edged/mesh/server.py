@@ -57,10 +57,10 @@ class DnsServer:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self._forwarder.run)
                 nursery.start_soon(self._datagrams, udp, nursery)
-                nursery.start_soon(trio.serve_listeners, self._stream, [listener])
+                nursery.start_soon(streams.serve, listener, self._stream, nursery)
                 task_status.started(Address(self._host, udp.getsockname()[1]))
 
-    async def _bind(self) -> tuple[socket.socket, trio.SocketListener]:
+    async def _bind(self) -> tuple[socket.socket, socket.socket]:
         """Both sockets on one port: the kernel picks one for UDP, which TCP may find taken."""
         for left in reversed(range(MAX_BINDS)):
             udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)

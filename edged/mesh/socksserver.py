@@ -43,14 +43,16 @@ class SocksServer:
         self._table, self._zone, self._proxy, self._allows = table, zone, proxy, allows
         self.statistics = SocksStatistics()
 
-    async def run(self, *, task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled. UnreachableError when the address cannot be had."""
         try:
             listener = await streams.listen(*self.address)
         except OSError as error:
             raise UnreachableError(f"SOCKS5 cannot listen on {self.address}: {error.strerror}") from error
-        self.address = Address(self.address.host, listener.socket.getsockname()[1])
-        await trio.serve_listeners(self._serve, [listener], task_status=task_status)
+        self.address = Address(self.address.host, listener.getsockname()[1])
+        async with trio.open_nursery() as nursery:
+            task_status.started()
+            await streams.serve(listener, self._serve, nursery)
 
     async def _serve(self, client: trio.SocketStream) -> None:
         self.statistics.open += 1
@@ -84,7 +86,7 @@ class SocksServer:
         self.statistics.accepted += 1
         if isinstance(where, Called):
             opened, failed = reply(Code.SUCCEEDED), reply(Code.REFUSED)
-            await self._proxy.serve(client, where.name, where.port.number, opened=opened, failed=failed)
+            await self._proxy.serve(client, where, opened=opened, failed=failed)
         else:
             await _connect(client, where)
 

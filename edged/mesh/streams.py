@@ -1,16 +1,17 @@
 """Two byte streams become one connection: dial, copy both ways, and pass on how each side ended."""
 
+import errno
 import os
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 import trio
 from trio.abc import HalfCloseableStream
 
 from edged.errors import UnreachableError
-from edged.kit.direct import Direct, Take
+from edged.kit.direct import Direct, Feeding, Take
 
 READ = 256 << 10  # bytes read at a time and held while the other side does not take them: all that one direction buffers
 PIECES = 1024  # of one writev: IOV_MAX of Linux
@@ -19,40 +20,81 @@ NOTSENT = 1 << 20  # bytes that the kernel takes ahead of the network; trio's 16
 HEAD = 8 << 10  # bytes of a call that go with its opening: a request with its headers
 CONNECT_S = 3.0  # a pod is on this node: it takes the connection at once, or after one lost packet, or not at all
 LISTEN = 256  # connections that the kernel holds until they are taken; more are tried again by their clients
+ACCEPTS = 16  # taken in one turn of the loop: a few milliseconds, then other tasks have theirs
+FULL = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}  # of accept(2): no descriptors, or no memory
+FULL_S = 0.1  # until the next try then: some connections end meanwhile, and the kernel holds those that wait
+CLOSED = -1  # for a descriptor
+AT_ONCE = struct.pack("ii", 1, 0)  # struct linger of socket(7): unsent data is dropped, and the other end told by RST
 IDLE_S, PROBE_S, PROBES = 60, 15, 4  # a client that vanished without a word gives its connection back after 2 minutes
 
 
-async def listen(address: str, port: int) -> trio.SocketListener:
-    """A listener at exactly `address` and `port` (0: any that is free). OSError when it may not be had."""
+async def listen(address: str, port: int) -> socket.socket:
+    """A socket that listens at exactly `address` and `port` (0: any that is free). OSError when it may not be had."""
     (listener,) = await trio.open_tcp_listeners(port, host=address, backlog=LISTEN)
-    return listener
+    sock = socket.socket(fileno=listener.socket.detach())
+    sock.setblocking(False)
+    return sock
 
 
-async def connect(address: str, port: int, head: bytes = b"") -> trio.SocketStream:
-    """A TCP connection to `address`, an IPv4 address, on which `head` was sent.
+async def serve(
+    listener: socket.socket, handler: Callable[[trio.SocketStream], Awaitable[None]], nursery: trio.Nursery
+) -> None:
+    """Take connections, each for a task of `nursery` that closes it, until cancelled; then close `listener`."""
+    with listener:
+        await trio.lowlevel.checkpoint_if_cancelled()  # before it began: then whoever cancelled may have closed it, too
+        while True:
+            await trio.lowlevel.wait_readable(listener)
+            for _ in range(ACCEPTS):
+                try:
+                    sock, _address = listener.accept()
+                except BlockingIOError:
+                    break
+                except OSError as error:  # mostly one that the client's leaving caused
+                    if error.errno in FULL:
+                        await trio.sleep(FULL_S)
+                    continue
+                nursery.start_soon(handler, trio.SocketStream(trio.socket.from_stdlib_socket(sock)))
+
+
+async def connect(address: str, port: int, head: bytes = b"", source: str = "") -> trio.SocketStream:
+    """A TCP connection to `address`, an IPv4 address, on which `head` was sent; from `source`, where that is given.
 
     UnreachableError when it is refused or takes over CONNECT_S.
     """
-    sock = trio.socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
-        with trio.fail_after(CONNECT_S):
-            await sock.connect((address, port))
-            stream = trio.SocketStream(sock)  # which sets TCP_NODELAY
-            if head:
-                await stream.send_all(head)
-    except (OSError, trio.BrokenResourceError, trio.TooSlowError) as error:
+        if source:
+            _bind(sock, source)
+        await _connected(sock, (address, port))
+        stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))  # which sets TCP_NODELAY
+        await say(stream, head)
+    except BaseException as error:
         sock.close()
-        raise UnreachableError(f"{address}:{port}: {_why(error)}") from error
-    except BaseException:
-        sock.close()
+        if isinstance(error, trio.BrokenResourceError):
+            raise UnreachableError(f"{address}:{port}: {error}") from error
         raise
     return keep_alive(stream)
 
 
-def _why(error: Exception) -> str:
-    if isinstance(error, trio.TooSlowError):
-        return f"no answer in {CONNECT_S:g} s"
-    return os.strerror(error.errno or 0) if isinstance(error, OSError) else str(error)
+def _bind(sock: socket.socket, source: str) -> None:
+    try:
+        sock.bind((source, 0))
+    except OSError as error:
+        raise UnreachableError(f"a connection cannot come from {source}: {error.strerror}") from error
+
+
+async def _connected(sock: socket.socket, address: tuple[str, int]) -> None:
+    error = sock.connect_ex(address)
+    if error == errno.EINPROGRESS:  # on this machine and its bridges it is done by now, which the first call cannot say
+        error = sock.connect_ex(address)
+    if error == errno.EALREADY:
+        with trio.move_on_after(CONNECT_S) as patience:
+            await trio.lowlevel.wait_writable(sock)
+        if patience.cancelled_caught:
+            raise UnreachableError(f"{address[0]}:{address[1]}: no answer in {CONNECT_S:g} s")
+        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if error:
+        raise UnreachableError(f"{address[0]}:{address[1]}: {os.strerror(error)}")
 
 
 def keep_alive(stream: trio.SocketStream) -> trio.SocketStream:
@@ -99,10 +141,20 @@ class Tcp(Direct):
             if taken < size or not size:
                 return bytes(_BUFFER[taken:size])
 
+    def end(self) -> None:
+        """As Direct says."""
+        if not self._socket.did_shutdown_SHUT_WR:
+            with suppress(OSError):  # the other end has left: reading tells
+                self._socket.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        """As Direct says."""
+        self._socket.close()
+
     def abort(self) -> None:
         """Close with RST."""
-        with suppress(OSError):  # it is closed already
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if self._socket.fileno() != CLOSED:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
             self._socket.close()
 
 
@@ -117,28 +169,55 @@ async def splice(one: HalfCloseableStream, other: HalfCloseableStream) -> None:
     """
     ended = False
     try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_copy, one, other)
-            await _copy(other, one)
+        left = await _undisturbed(one, other)
+        if left is not None:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_copy, one, other, left)
+                await _copy(other, one)
         ended = True
     except* (trio.BrokenResourceError, trio.ClosedResourceError):
         pass
     finally:
         for stream in (one, other):
+            direct = _direct(stream)
             if not ended:
                 await reset(stream)
-            elif isinstance(stream, trio.SocketStream):
-                stream.socket.close()
+            elif direct is not None:
+                direct.close()
             else:
                 await stream.aclose()
 
 
-async def say(stream: HalfCloseableStream, data: bytes) -> None:
-    """Send a few bytes; where they can leave at once they do, and nobody else runs in between."""
+async def _undisturbed(one: HalfCloseableStream, other: HalfCloseableStream) -> bytes | None:
+    """Both directions in this one task, as far as that goes. None when both ended; else what of `one` is to be sent first.
+
+    It goes as long as the socket takes what comes by the link, and the link what comes by the socket: most calls are short.
+    """
+    if not isinstance(one, trio.SocketStream) or not isinstance(other, Feeding):
+        return b""
+    tcp, left = Tcp(one), b""
+    with trio.CancelScope() as disturbed:
+        other.feed(tcp, disturbed.cancel)
+        left = await tcp.forward(other.take)
+    other.keep()
+    if left or disturbed.cancelled_caught:
+        return left
+    other.end()
+    await _copy(other, one)
+    return None
+
+
+async def say(stream: HalfCloseableStream, data: bytes, *, answered: bool = False) -> None:
+    """Send a few bytes; where they can leave at once they do, and nobody else runs in between.
+
+    Those that are `answered` soon, on the way back, travel with the answer where the peer has spoken first.
+    """
     direct = _direct(stream)
-    left = data[direct.take((data,)) if direct is not None else 0 :]
-    if left:
-        await stream.send_all(left)
+    if direct is not None:
+        take = direct.take_soon if answered and isinstance(direct, Feeding) and direct.spoken_to else direct.take
+        data = data[take((data,)) :]
+    if data:
+        await stream.send_all(data)
 
 
 async def reset(stream: HalfCloseableStream) -> None:
@@ -152,16 +231,19 @@ async def reset(stream: HalfCloseableStream) -> None:
         await stream.aclose()
 
 
-async def _copy(source: HalfCloseableStream, sink: HalfCloseableStream) -> None:
-    """Until `source` ends; that is passed on."""
+async def _copy(source: HalfCloseableStream, sink: HalfCloseableStream, left: bytes = b"") -> None:
+    """`left`, then what comes until `source` ends; that is passed on."""
     near, far = _direct(source), _direct(sink)
-    if near is not None and far is not None:
-        while left := await near.forward(far.take):
-            await sink.send_all(left)
-    else:
+    if left:
+        await sink.send_all(left)
+    if near is None or far is None:
         while data := await source.receive_some(READ):
             await sink.send_all(data)
-    await sink.send_eof()
+        await sink.send_eof()
+        return
+    while left := await near.forward(far.take):
+        await sink.send_all(left)
+    far.end()
 
 
 def _direct(stream: HalfCloseableStream) -> Direct | None:

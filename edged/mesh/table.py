@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from edged.mesh.addresses import NETWORK, allocate, is_service_address, twin
 from edged.mesh.names import Name
+from edged.mesh.pods import Pods
 from edged.mesh.policy import USUAL, Policy, policies, policy_of
 from edged.model.closure import AllowFrom, allow_from, is_exported
 from edged.model.core import Pod, Service, ServicePort
@@ -75,14 +76,25 @@ class Door(NamedTuple):
 
 
 class Called(NamedTuple):
-    """A port of a service: where a door leads."""
+    """What a call is for: a port of a service, where a door leads, or of a `pod` itself, called by its address.
+
+    The name of a pod has the pod's namespace and no service.
+    """
 
     name: Name
     port: Port
+    pod: str = ""
 
     def __str__(self) -> str:
         """`default/web:80/TCP`, as in logs."""
-        return f"{self.name}:{self.port.number}/{self.port.protocol}"
+        return f"{self.name}{self.pod}:{self.port.number}/{self.port.protocol}"
+
+
+class Caller(NamedTuple):
+    """Who calls: a pod of `namespace`, at `source` when other nodes know it by that address; both "" when it is no pod."""
+
+    namespace: str
+    source: str
 
 
 class Table(NamedTuple):
@@ -100,6 +112,7 @@ class Table(NamedTuple):
     conflicts: tuple[str, ...]
     doors: Mapping[Door, Called] = MappingProxyType({})
     namespace_of: Mapping[str, str] = MappingProxyType({})
+    pods: Pods = Pods()
 
     def endpoints(self, name: Name, port: int, protocol: str = TCP) -> tuple[Endpoint, ...]:
         """Who answers `port` of service `name`: empty when nobody does, or there is no such port."""
@@ -107,13 +120,36 @@ class Table(NamedTuple):
         served = entry.ports.get(Port(protocol, port)) if entry else None
         return served.endpoints if served else ()
 
-    def admits(self, name: Name, namespace: str) -> bool:
-        """Whether a caller on this node, a pod of `namespace` or ("") none, may call a service."""
-        entry = self.entries.get(name)
+    def answering(self, called: Called) -> tuple[Endpoint, ...]:
+        """Who answers: empty when nobody does."""
+        if not called.pod:
+            return self.endpoints(called.name, called.port.number, called.port.protocol)
+        pod = self.pods.named.get((called.name.namespace, called.pod))
+        return (Endpoint(pod.name, pod.node, pod.ip, called.port.number),) if pod else ()
+
+    def admits(self, called: Called, namespace: str) -> bool:
+        """Whether a caller on this node, a pod of `namespace` or ("") none, may call that."""
+        if called.pod:
+            pod = self.pods.named.get((called.name.namespace, called.pod))
+            return pod is None or pod.admits(self.node, namespace)
+        entry = self.entries.get(called.name)
         return entry is None or entry.allow is None or entry.allow.passes(self.node, namespace)
 
+    def policy(self, name: Name) -> Policy:
+        """How the calls of a service are shared."""
+        entry = self.entries.get(name)
+        return entry.policy if entry is not None else USUAL
+
+    def caller(self, address: str) -> Caller:
+        """Who a client on this node is."""
+        namespace = self.namespace_of.get(address, "")
+        return Caller(namespace, address if address in self.namespace_of and self.pods.covers(address) else "")
+
     def called(self, address: str, port: int, protocol: str = TCP) -> Called | None:
-        """Where the door leads that a client dialled; None when there is none."""
+        """Where an address leads that a client dialled, by its door or to a pod; None when to nothing."""
+        if self.pods.covers(address):
+            pod = self.pods.at.get(address)
+            return Called(Name(pod.namespace, ""), Port(protocol, port), pod.name) if pod else None
         return self.doors.get(Door(address, protocol, port)) or self.doors.get(Door(ANY, protocol, port))
 
 
@@ -126,8 +162,11 @@ def build(
     rules: Iterable[DestinationRule] = (),
     imports: Iterable[ServiceImport] = (),
     group: str = "",
+    by_address: Pods | None = None,
 ) -> Table:
-    """The table of `node`. With `loopback` (a /16) each service is served at its twin there instead of its own address.
+    """The table of `node`. `by_address` are pods that are called by theirs.
+
+    With `loopback` (a /16) each service is served at its twin there instead of its own address.
 
     Pods of `lost` nodes, which nobody sees, are not called: a call would wait for them in vain. `imports` are services of
     other groups than `group`: they have an address here when no service of the name is, and answer for one that is exported.
@@ -170,6 +209,7 @@ def build(
         conflicts=tuple(conflicts),
         doors=doors,
         namespace_of=_callers((pod for each in local.values() for pod in each), node),
+        pods=by_address or Pods(),
     )
 
 

@@ -1,4 +1,4 @@
-"""The receiving side of a call: another node asks for a pod of ours, and gets it when one of our services says so."""
+"""The receiving side of a call: another node asks for a pod of ours, and gets it when our own table says so."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,11 +9,12 @@ from trio.abc import HalfCloseableStream
 from edged.errors import UnreachableError
 from edged.kit.log import Log
 from edged.mesh import streams
-from edged.mesh.permission import permitted
+from edged.mesh.permission import permitted, source
 from edged.mesh.table import Endpoint, Table
 from edged.wire.codec import framed
 from edged.wire.peer import ANSWER, Answer, Opened, Refused, Tunnel
 
+OPENED = framed(ANSWER.encode(Opened()))
 MAX_TUNNELS = 1024  # at a time, from all peers: as many as the proxy serves; one more is refused with a reason
 
 
@@ -57,18 +58,18 @@ class TunnelServer:
             self.statistics.refused_full += 1
             await _answer(stream, Refused(f"{MAX_TUNNELS} calls from other nodes are open, no more are taken"))
         else:
-            await self._connect(endpoint, stream)
+            await self._connect(endpoint, source(self._table(), peer, opening, endpoint), stream)
 
-    async def _connect(self, endpoint: Endpoint, stream: HalfCloseableStream) -> None:
+    async def _connect(self, endpoint: Endpoint, source: str, stream: HalfCloseableStream) -> None:
         try:
-            pod = await streams.connect(endpoint.ip, endpoint.port)
+            pod = await streams.connect(endpoint.ip, endpoint.port, source=source)
         except UnreachableError as error:
             self.statistics.failed_dials += 1
             await _answer(stream, Refused(f"pod {endpoint.pod}: {error}"))
             return
         self.statistics.accepted += 1
         try:
-            await streams.say(stream, framed(ANSWER.encode(Opened())))
+            await streams.say(stream, OPENED, answered=True)
             await streams.splice(pod, stream)
         finally:
             await streams.reset(pod)

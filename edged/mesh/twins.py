@@ -1,6 +1,7 @@
 """Without root: a listener for each port of each service, on the loopback twin of the service's address."""
 
 import errno
+import socket
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NamedTuple
@@ -23,7 +24,7 @@ MAX_LISTENERS = 512  # half of the 1,024 files that a process may have open by d
 class _Open(NamedTuple):
     """A door's listener, where it really listens, and what it leads to."""
 
-    listener: trio.SocketListener
+    listener: socket.socket
     scope: trio.CancelScope
     port: int
     called: Called
@@ -108,15 +109,15 @@ class Twins:
                 self._log.info(
                     f"port {door.port} of service {wanted[door].name} is served on {where}, since {door.port}: {why}"
                 )
-        self._open[door] = _Open(listener, trio.CancelScope(), listener.socket.getsockname()[1], wanted[door])
+        self._open[door] = _Open(listener, trio.CancelScope(), listener.getsockname()[1], wanted[door])
         self._nursery.start_soon(self._accept, self._open[door])
 
     async def _close(self, door: Door) -> None:
         opened = self._open.pop(door)
         opened.scope.cancel()
-        await opened.listener.aclose()  # now, and not when the cancelled task runs: another door may want the port
+        opened.listener.close()  # now, and not when the cancelled task runs: another door may want the port
 
     async def _accept(self, opened: _Open) -> None:
-        serve = partial(self._proxy.serve, name=opened.called.name, port=opened.called.port.number)
+        serve = partial(self._proxy.serve, called=opened.called)
         with opened.scope:
-            await trio.serve_listeners(serve, [opened.listener], handler_nursery=self._nursery)
+            await streams.serve(opened.listener, serve, self._nursery)

@@ -18,10 +18,16 @@ def bound(address: str, port: int) -> socket.socket:
     return _made(lambda sock: sock.bind((address, port)))
 
 
-def connected(address: str, port: int) -> socket.socket:
-    """A socket to a pod, which hears nobody else. UnreachableError when there is no way there."""
+def connected(address: str, port: int, source: str = "") -> socket.socket:
+    """A socket to a pod, which hears nobody else; from `source`, where that is given. UnreachableError without a way there."""
+
+    def placed(sock: socket.socket) -> None:
+        if source:
+            sock.bind((source, 0))
+        sock.connect((address, port))
+
     try:
-        return _made(lambda sock: sock.connect((address, port)))
+        return _made(placed)
     except OSError as error:
         raise UnreachableError(f"{address}:{port}/UDP: {error.strerror}") from error
 

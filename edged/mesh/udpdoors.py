@@ -25,6 +25,10 @@ class Place(NamedTuple):
     port: int
     called: Called
 
+    def leads(self, _client: object) -> Called:
+        """As Datagrams asks."""
+        return self.called
+
 
 class UdpDoors(Generic[K]):
     """Sockets by key. `run` it first; `update` then keeps them like what is wanted."""
@@ -64,7 +68,7 @@ class UdpDoors(Generic[K]):
                 troubles.append(f"{place.called} cannot be served on {place.address}: {error.strerror}")
                 continue
             self._open[key] = place, sock
-            self._nursery.start_soon(self._datagrams.serve, sock, place.called)
+            self._nursery.start_soon(self._datagrams.serve, sock, place.leads)
         if missing[room:]:
             troubles.append(f"{len(missing[room:])} UDP ports of services are not served, at most {MAX_DOORS} are")
         return troubles

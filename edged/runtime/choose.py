@@ -1,7 +1,7 @@
 """Which driver a node has: Docker when its socket is there, else host processes; or what its configuration says."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -9,15 +9,24 @@ from edged.errors import InvalidError
 from edged.runtime.docker import DockerDriver
 from edged.runtime.dockerd import SOCKET
 from edged.runtime.driver import Driver
+from edged.runtime.podnetwork import unheard
 from edged.runtime.process import ProcessDriver
 
 Choice = Literal["auto", "docker", "process"]
 
 
 def choose_driver(
-    choice: Choice, *, node: str, directory: Path, socket: str = SOCKET, network: str = "bridge", dns: Sequence[str] = ()
+    choice: Choice,
+    *,
+    node: str,
+    directory: Path,
+    socket: str = SOCKET,
+    network: str = "",
+    pods: Callable[[], str] = str,
+    told: Callable[[str], Awaitable[None]] = unheard,
+    dns: Sequence[str] = (),
 ) -> Driver:
-    """The driver of node `node`. Host processes keep their state in `directory`; `dns` are the containers' name servers.
+    """The driver of node `node`. Host processes keep their state in `directory`; the rest is for DockerDriver.
 
     Raises InvalidError when docker was chosen and its socket is not there or may not be used.
     """
@@ -25,7 +34,7 @@ def choose_driver(
         return ProcessDriver(directory, node)
     why = _unusable(Path(socket))
     if why is None:
-        return DockerDriver(node, socket=socket, network=network, dns=dns)
+        return DockerDriver(node, socket=socket, network=network, pods=pods, told=told, dns=dns)
     if choice == "docker":
         raise InvalidError(f"the runtime is to be docker, but its socket {socket} cannot be used: {why}")
     return ProcessDriver(directory, node)

@@ -1,7 +1,7 @@
 """The Docker driver: containers of a dockerd, with their identity in labels."""
 
 import json
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -23,6 +23,7 @@ from edged.runtime.driver import (
     Observed,
     State,
 )
+from edged.runtime.podnetwork import PodNetwork, unheard
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -48,7 +49,10 @@ NEVER = "0001-01-01T00:00:00Z"  # how dockerd writes that something has not happ
 
 
 class DockerDriver:
-    """Containers of the dockerd at `socket`, on its network `network`; `dns` are the name servers that they ask.
+    """Containers of the dockerd at `socket`; `dns` are the name servers that they ask.
+
+    They join its network `network`, or, when that is "", the one that edged makes for `pods`, the node's range as it is now;
+    `told` hears of it when that cannot be.
 
     Only containers with this node's label are seen and touched: several nodes may share a dockerd. The pod's address is the
     container's, so it is known when it runs and is another one after a restart.
@@ -56,9 +60,19 @@ class DockerDriver:
 
     name = "docker"
 
-    def __init__(self, node: str, *, socket: str = SOCKET, network: str = "bridge", dns: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        node: str,
+        *,
+        socket: str = SOCKET,
+        network: str = "",
+        pods: Callable[[], str] = str,
+        told: Callable[[str], Awaitable[None]] = unheard,
+        dns: Sequence[str] = (),
+    ) -> None:
         self._dockerd = Dockerd(socket)
         self._node, self._network, self._dns = node, network, list(dns)
+        self._pods = PodNetwork(self._dockerd, node, pods, told)
 
     async def version(self) -> str:
         """`docker://` and the version of dockerd."""
@@ -98,8 +112,11 @@ class DockerDriver:
 
     async def create(self, spec: ContainerSpec) -> str:
         """Create it, labelled, its logs bounded. Its name tells the attempt, so dockerd refuses a second one."""
+        network = "host" if spec.host_network else self._network or await self._pods.name()
         try:
-            made: JSON = await self._dockerd.ask(lambda client: client.create_container(**self._creation(client, spec)))
+            made: JSON = await self._dockerd.ask(
+                lambda client: client.create_container(**self._creation(client, spec, network))
+            )
         except ConflictError as error:
             raise AlreadyExistsError(str(error)) from error
         except NotFoundError as error:
@@ -137,6 +154,7 @@ class DockerDriver:
             seen = observed(await self._dockerd.call(partial(_inspect, container)))
             if seen is not None and seen.state == "running":
                 raise InvalidError(str(error)) from error
+        await self._pods.tidy()
 
     async def logs(self, container: str, options: LogOptions) -> AsyncGenerator[bytes, None]:
         """The log as dockerd keeps it (json-file)."""
@@ -174,14 +192,14 @@ class DockerDriver:
         """Let go of the connections to dockerd."""
         self._dockerd.close()
 
-    def _creation(self, client: "APIClient", spec: ContainerSpec) -> dict[str, Any]:
+    def _creation(self, client: "APIClient", spec: ContainerSpec, network: str) -> dict[str, Any]:
         identity = spec.identity
         published = [] if spec.host_network else [port for port in spec.ports if port.host_port]
         bindings: dict[int | str, list[tuple[str, int | None]]] = {}
         for port in published:
             bindings.setdefault(f"{port.container_port}/{port.protocol.lower()}", []).append((port.host_ip, port.host_port))
         host = client.create_host_config(
-            network_mode="host" if spec.host_network else self._network,
+            network_mode=network,
             port_bindings=bindings,
             mem_limit=spec.memory,
             nano_cpus=None if spec.cpu is None else int(spec.cpu * 1e9),

@@ -5,17 +5,16 @@ from contextlib import aclosing
 
 import trio
 
-from edged.errors import EdgedError, InvalidError, NotFoundError
+from edged.errors import InvalidError, NotFoundError
+from edged.hub.answering import serve_text
 from edged.model.core import Pod
 from edged.model.objects import key, typed
 from edged.runtime.driver import Driver, LogOptions, Observed
 from edged.runtime.status import ENDED
 from edged.store.store import Store
-from edged.wire.codec import framed
-from edged.wire.peer import ANSWER, Logs, Opened, Refused
+from edged.wire.peer import Logs
 
 LATEST = 1 << 40  # seconds since 1970 that a log may be asked from: whatever comes later is no time
-READ_BYTES = 1024  # nothing is expected from who reads a log but the end
 
 
 class ContainerLogs:
@@ -42,22 +41,7 @@ class ContainerLogs:
 
     async def serve(self, peer: str, asked: Logs, stream: trio.abc.HalfCloseableStream) -> None:
         """Answer a peer's `Logs` stream: Opened and the text to its end, or Refused. The peer's end of stream means enough."""
-        async with stream:
-            try:
-                text = await self.open(asked)
-            except EdgedError as error:
-                await stream.send_all(framed(ANSWER.encode(Refused(str(error)))))
-                return
-            async with aclosing(text), trio.open_nursery() as nursery:
-                nursery.start_soon(_until_enough, stream, nursery.cancel_scope)
-                try:
-                    await stream.send_all(framed(ANSWER.encode(Opened())))
-                    async for chunk in text:
-                        await stream.send_all(chunk)
-                    await stream.send_eof()
-                except (trio.BrokenResourceError, EdgedError):
-                    pass  # the peer is gone, or the container or its runtime: that is the end of the text
-                nursery.cancel_scope.cancel()
+        await serve_text(lambda: self.open(asked), stream)
 
     def _pod(self, asked: Logs) -> Pod:
         found = self._store.get(key(Pod, asked.pod, asked.namespace))
@@ -109,12 +93,3 @@ async def _limited(text: AsyncGenerator[bytes, None], limit: int) -> AsyncGenera
                 return
             left -= len(chunk)
             yield chunk
-
-
-async def _until_enough(stream: trio.abc.HalfCloseableStream, scope: trio.CancelScope) -> None:
-    try:
-        while await stream.receive_some(READ_BYTES):
-            pass
-    except trio.BrokenResourceError:
-        pass
-    scope.cancel()

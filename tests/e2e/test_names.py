@@ -1,10 +1,8 @@
 """Names in pods of real daemons: known with the first question, and again after the daemon was away."""
 
-import io
 import os
 import signal
 import subprocess
-import tarfile
 import uuid
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -13,12 +11,11 @@ from typing import Any
 
 import pytest
 
-from build import machine
 from build.fleet import temporary
 from build.group import Group, OnLoopback
-from build.image import busybox_archive
 from build.processes import named
 from build.story import is_ready
+from tests.e2e.images import archive
 
 SECONDS = 60.0  # a bound, not an expectation: a busy machine is slow, not wrong
 NODE = "gw-01"
@@ -103,18 +100,13 @@ def run(*argv: str) -> str:
 
 @pytest.fixture
 def getent_image() -> Iterator[str]:
-    """busybox, and getent with the C library that it needs."""
+    """busybox and getent."""
     import docker  # noqa: PLC0415  heavy
 
-    archive = io.BytesIO(busybox_archive(machine.static_busybox()))
-    libraries = [word for word in run("ldd", "/usr/bin/getent").split() if word.startswith("/")]
-    with tarfile.open(fileobj=archive, mode="a") as tar:
-        for path in ("/usr/bin/getent", *libraries):
-            tar.add(Path(path).resolve(), path.removeprefix("/"))
     client = docker.from_env()
     tag = uuid.uuid4().hex[:12]
     try:
-        client.api.import_image_from_data(archive.getvalue(), repository="edged-test/getent", tag=tag)
+        client.api.import_image_from_data(archive("/usr/bin/getent"), repository="edged-test/getent", tag=tag)
         yield f"edged-test/getent:{tag}"
         client.images.remove(f"edged-test/getent:{tag}", force=True)
     finally:

@@ -331,9 +331,13 @@ class Site:
 
     def statistics(self, delete: str = "") -> dict[str, Any]:
         """What the mesh counts, after a pod was deleted."""
+        return self.ask(delete)
+
+    def ask(self, line: str) -> Any:
+        """What the program answers to a line."""
         assert self.program.stdin is not None
         assert self.program.stdout is not None
-        self.program.stdin.write(f"{delete}\n")
+        self.program.stdin.write(f"{line}\n")
         self.program.stdin.flush()
         return json.loads(self.program.stdout.readline())
 

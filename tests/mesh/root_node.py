@@ -3,12 +3,14 @@
 A pod on this node answers HTTP at POD. Services: `web` (that pod), `far` (a pod on gw-b, which the link reaches), `gone`
 (a pod that refuses), `empty` (no pod), `pods`, `sticky` and `open` (two pods with addresses of their own). Prints "ready";
 ends with its input, and answers each line of it with one of
-statistics, after it has deleted the pod that the line names.
+statistics, after it has deleted the pod that the line names; or, to `call POD`, with what that pod says to a call of `far-1`.
+Addresses of pods are in 10.77.0.0/16: `far-1` on gw-b, and the two pods.
 """
 
 import json
 import sys
 from functools import partial
+from ipaddress import IPv4Network
 from itertools import count
 from random import Random
 from typing import Any
@@ -30,6 +32,7 @@ from edged.store.writes import Create, Delete, Write
 from edged.wire.peer import Datagram, Flows, Tunnel
 
 POD = "10.88.0.5"
+NETWORK, FAR = IPv4Network("10.77.0.0/16"), "10.77.9.5"
 WEB, DNS = ServicePort(80, "web"), ServicePort(53, "dns", "UDP")
 
 
@@ -59,6 +62,8 @@ SERVICES = [
 PODS = [
     pod("web-0", "web", "gw-a", POD),
     pod("far-0", "far", "gw-b", "172.17.0.2"),
+    pod("far-1", "far-1", "gw-b", FAR),
+    pod("lie", "lie", "gw-a", "10.77.9.6"),
     pod("gone-0", "gone", "gw-a", "10.88.0.6"),
     pod("pod-a", "pods", "gw-a", "10.77.0.3"),
     pod("pod-b", "pods", "gw-a", "10.77.0.4"),
@@ -88,6 +93,19 @@ async def answer(body: bytes, stream: HalfCloseableStream) -> None:
         await stream.send_eof()
 
 
+async def call(mesh: Mesh, name: str) -> str:
+    """What a pod of this node says to `far-1`, which calls it from gw-b by its address."""
+    near, far = trio.testing.memory_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(mesh.serve_tunnel, "gw-b", Tunnel("default", "", 80, name, "default", FAR), far)
+        await near.send_all(b"GET / HTTP/1.1\r\n\r\n")
+        said = b""
+        while data := await near.receive_some(4096):
+            said += data
+        await near.send_eof()
+    return said.rpartition(b"\r\n\r\n")[2].decode()
+
+
 async def main() -> None:
     clock = count(1)
     async with (
@@ -106,12 +124,16 @@ async def main() -> None:
 
         await store.write(*objects())
         await nursery.start(partial(trio.serve_tcp, partial(answer, b"from the pod\n"), 80, host=POD))
-        mesh = Mesh(store=store, node="gw-a", open_stream=open_stream, root=True, log=Log(), random=Random(1))
+        mesh = Mesh(store=store, node="gw-a", open_stream=open_stream, root=True, pods=NETWORK, log=Log(), random=Random(1))
         await nursery.start(mesh.run)
         print("ready", flush=True)  # noqa: T201
         while line := await trio.to_thread.run_sync(sys.stdin.readline):
-            if gone := line.strip():
-                await store.write(Delete(Key("pods", "default", gone)))
+            match line.split():
+                case ["call", name]:
+                    print(json.dumps(await call(mesh, name)), flush=True)  # noqa: T201
+                    continue
+                case [gone]:
+                    await store.write(Delete(Key("pods", "default", gone)))
             print(json.dumps(mesh.statistics()), flush=True)  # noqa: T201
         nursery.cancel_scope.cancel()
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edged.errors import InvalidError
-from edged.mesh.addresses import NETWORK, allocate, is_service_address, twin
+from edged.mesh.addresses import NETWORK, alias, aliases, allocate, is_service_address, twin
 
 NAMES = st.text("abcdefghijklmnopqrstuvwxyz0123456789-", min_size=1, max_size=63)
 
@@ -69,3 +69,9 @@ def test_other_addresses_are_none_of_a_service(text: str) -> None:
 )
 def test_the_twin_has_the_same_low_half(address: str, loopback: str, expected: str) -> None:
     assert twin(address, loopback) == expected
+
+
+def test_a_pods_alias_has_its_own_low_part() -> None:
+    assert alias("10.42.7.3", IPv4Network("10.42.0.0/16")) == "240.42.7.3"
+    assert alias("10.9.19.3", IPv4Network("10.9.16.0/22")) == "240.42.3.3"
+    assert aliases(IPv4Network("10.9.16.0/22")) == IPv4Network("240.42.0.0/22")

@@ -23,6 +23,27 @@ print(forget({("127.9.9.9", 54): []}), forget({door: [pod, other]}), forget({doo
 """
 
 
+CALLED = """
+import socket
+from edged.mesh.conntrack import called
+here, other, stranger = ("127.0.0.5", 5353), ("127.0.0.5", 5354), ("127.0.0.9", 1)
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as proxy, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+    proxy.bind(here)
+    client.sendto(b"x", ("127.9.9.9", 53))
+    _, sender = proxy.recvfrom(1)
+    print(called(here, sender), called(other, sender), called(here, stranger))
+"""
+
+
+@pytest.mark.root
+@pytest.mark.tool("nft")
+def test_whom_a_client_called(space: list[str]) -> None:
+    subprocess.run([*space, "nft", RULES], check=True, timeout=60)
+    argv = [*space, sys.executable, "-c", CALLED]
+    done = subprocess.run(argv, check=True, capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert done.stdout == "('127.9.9.9', 53) None None\n"
+
+
 @pytest.fixture
 def space() -> Iterator[list[str]]:
     """Runs a program in a network namespace of the test's own."""

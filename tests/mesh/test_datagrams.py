@@ -55,6 +55,7 @@ class Node:
         self.datagrams = Datagrams(lambda: self.tables["gw-a"], self.balancer, self.open_stream, log)
         self.door = udp.bound("127.0.0.1", 0)
         self.clients: list[Client] = []
+        self.leads = DNS
 
     async def open_stream(self, node: str, opening: Any, head: bytes) -> Any:
         if node != "gw-b":
@@ -90,7 +91,7 @@ async def start(
         node.datagrams._flows = FlowTable(limit, idle)
         node.server._flows = FlowTable(limit, 2 * idle)
         await nursery.start(node.datagrams.run)
-        nursery.start_soon(node.datagrams.serve, node.door, DNS)
+        nursery.start_soon(node.datagrams.serve, node.door, lambda _: node.leads)
         return node
 
     yield start
@@ -230,3 +231,17 @@ async def test_a_link_that_goes_ends_its_flows_and_the_next_datagram_finds_anoth
     await until(lambda: node.datagrams.statistics.open == 0 and node.server.statistics.open == 0)
     assert (await client.ask(b"y")).endswith(b" y")
     assert len(streams) == 2
+
+
+async def test_a_port_that_calls_somebody_else_after_a_while_is_another_flow(
+    start: Start, echo: int, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = await start(("dns-0", "gw-a", echo))
+    client = node.client()
+    await client.ask(b"1")
+    node.leads = Called(Name("default", "other"), DNS.port)
+    assert (await client.ask(b"2")).endswith(b" 2"), "it is not asked for each datagram whom a client calls"
+    monkeypatch.setattr(datagrams, "RECALL_S", 0.0)
+    await client.sock.sendto(b"3", client.door)
+    await until(lambda: node.datagrams.statistics.unreachable == 1)
+    assert node.datagrams.statistics.open == 0

@@ -8,7 +8,9 @@ def test_a_flow_is_remembered_until_it_was_idle() -> None:
     table: FlowTable[str, int] = FlowTable(limit=8, idle=60)
     table.add("a", 1, 0)
     table.add("b", 2, 0)
+    assert (table.idle("a", 40), table.idle("c", 40)) == (40, 0)
     assert table.get("a", 50) == 1
+    assert table.idle("a", 51) == 1
     assert table.expired(59.9) == []
     assert table.expired(60) == [2]
     assert (table.get("b", 60), table.values()) == (None, [1])

@@ -1,13 +1,16 @@
 from collections.abc import Callable
+from ipaddress import IPv4Network
 
 import pytest
 from msgspec.structs import replace
 
-from edged.mesh.permission import permitted
+from edged.mesh.permission import permitted, source
+from edged.mesh.pods import members
 from edged.mesh.table import Endpoint, Table, build
 from edged.model.core import Pod, Service, ServicePort
 from edged.wire.peer import Flow, Tunnel
 
+NETWORK = IPv4Network("10.42.0.0/16")
 WEB, DNS = Tunnel("default", "web", 80, "web-0"), Flow(1, "default", "web", 53, "web-0")
 
 
@@ -78,6 +81,55 @@ def test_some_callers_only(table: Callable[..., Table], peer: str, caller: str, 
 
 def test_a_process_pod_is_permitted(table: Callable[..., Table]) -> None:
     assert permitted(table("127.33.7.9"), "gw-b", WEB) is not None
+
+
+@pytest.fixture
+def by_address(make_service: Callable[..., Service], make_pod: Callable[..., Pod]) -> Table:
+    closed = make_service("closed", annotations={"edged.io/allow-from": "namespace:shop"})
+    some = [
+        make_pod("open", ip="10.42.1.2"),
+        make_pod("closed", ip="10.42.1.3", labels={"app": "closed"}),
+        make_pod("host", ip="10.42.1.4", host_network=True),
+        make_pod("old", ip="172.17.0.2"),
+        make_pod("far", "gw-b", "10.42.2.2"),
+        make_pod("third", "gw-c", "10.42.3.2"),
+        make_pod("left", "gw-b", "10.42.1.9"),  # of the range that both nodes had
+    ]
+    return build([closed], some, "gw-a", by_address=members(NETWORK, [closed], some, [], "gw-a"))
+
+
+@pytest.mark.parametrize("port", [1, 22, 65535])
+def test_a_pod_with_an_address_of_its_own_is_called_there_at_any_port(by_address: Table, port: int) -> None:
+    expected = Endpoint("open", "gw-a", "10.42.1.2", port)
+    assert permitted(by_address, "gw-b", Tunnel("default", "", port, "open")) == expected
+    assert permitted(by_address, "gw-b", Flow(1, "default", "", port, "open")) == expected
+
+
+def test_nothing_else_is_called_by_address(by_address: Table) -> None:
+    for name in ("host", "old", "far", "third", "none", "", "10.42.1.2"):
+        assert permitted(by_address, "gw-b", Tunnel("default", "", 80, name)) is None
+    for port in (0, -1, 65536, 2**40):
+        assert permitted(by_address, "gw-b", Tunnel("default", "", port, "open")) is None
+    assert permitted(by_address, "gw-b", Tunnel("shop", "", 80, "open")) is None
+    assert permitted(by_address, "yard/gw-b", Tunnel("default", "", 80, "open")) is None, "a node of another group"
+
+
+def test_a_pod_of_a_restricted_service_is_so_at_its_address_too(by_address: Table) -> None:
+    asked = Tunnel("default", "", 80, "closed", "shop")
+    assert permitted(by_address, "gw-b", asked) is not None
+    for caller in ("", "default"):
+        assert permitted(by_address, "gw-b", replace(asked, caller=caller)) is None
+
+
+def test_a_pod_sees_who_calls_when_that_is_a_pod_of_the_peer(by_address: Table) -> None:
+    near, old = Endpoint("open", "gw-a", "10.42.1.2", 80), Endpoint("old", "gw-a", "172.17.0.2", 80)
+    for asked in (Tunnel("default", "", 80, "open", "", "10.42.2.2"), Flow(1, "default", "web", 80, "x", "", "10.42.2.2")):
+        assert source(by_address, "gw-b", asked, near) == "240.42.2.2"
+        assert source(by_address, "gw-b", asked, old) == "", "it would have no way back"
+        assert source(by_address, "gw-c", asked, near) == "", "that is a pod of another node"
+        assert source(by_address, "site/gw-b", asked, near) == ""
+    for said in ("", "10.42.2.3", "127.0.0.1", "169.254.169.254", "10.42.1.2", "10.42.1.9"):
+        assert source(by_address, "gw-b", Tunnel("default", "", 80, "open", "", said), near) == ""
 
 
 def _first(table: Table) -> tuple:  # type: ignore[type-arg]

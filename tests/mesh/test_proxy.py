@@ -14,7 +14,7 @@ from edged.mesh.balancer import Balancer
 from edged.mesh.names import Name
 from edged.mesh.policy import BY_HASH, BY_LEAST, USUAL, Policy
 from edged.mesh.proxy import Proxy
-from edged.mesh.table import TCP, Endpoint, Entry, Port, Served, Table
+from edged.mesh.table import TCP, Called, Endpoint, Entry, Port, Served, Table
 from edged.model.closure import AllowFrom
 from edged.wire.peer import Tunnel
 
@@ -53,8 +53,9 @@ async def serve(nursery: trio.Nursery, log: Log) -> AsyncIterator[Callable[..., 
     ) -> Service:
         made = Proxy(lambda: table(*endpoints, policy=policy, allow=allow), Balancer("gw-a", Random(1)), open_stream, log)
         listener = await streams.listen("127.0.0.1", 0)
-        nursery.start_soon(trio.serve_listeners, lambda client: made.serve(client, WEB, 80), [listener])
-        return Service(made, listener.socket.getsockname()[1])
+        called = Called(WEB, Port("TCP", 80))
+        nursery.start_soon(streams.serve, listener, lambda client: made.serve(client, called), nursery)
+        return Service(made, listener.getsockname()[1])
 
     return start
 
@@ -197,8 +198,8 @@ async def test_a_pod_that_resets_resets_the_client(serve: Serve, nursery: trio.N
         await stream.receive_some(1)
         await streams.reset(stream)
 
-    nursery.start_soon(trio.serve_listeners, rude, [listener])
-    service = await serve(here(listener.socket.getsockname()[1]))
+    nursery.start_soon(streams.serve, listener, rude, nursery)
+    service = await serve(here(listener.getsockname()[1]))
     with trio.fail_after(60):
         async with await service.dial() as client:
             await client.send_all(b"x")
@@ -220,8 +221,8 @@ async def pods(nursery: trio.Nursery) -> list[Endpoint]:
     made = []
     for name in ("web-0", "web-1", "web-2"):
         listener = await streams.listen("127.0.0.1", 0)
-        nursery.start_soon(trio.serve_listeners, partial(answer, name.encode()), [listener])
-        made.append(here(listener.socket.getsockname()[1], name))
+        nursery.start_soon(streams.serve, listener, partial(answer, name.encode()), nursery)
+        made.append(here(listener.getsockname()[1], name))
     return made
 
 

@@ -1,7 +1,10 @@
 import sys
+from ipaddress import IPv4Network
 from typing import Any
 
 import pytest
+
+from edged.mesh.redirected import here
 
 pytestmark = [pytest.mark.root, pytest.mark.tool("nft"), pytest.mark.tool("ip"), pytest.mark.tool("curl")]
 
@@ -112,16 +115,66 @@ def test_datagrams_to_other_nodes_and_from_elsewhere_go_by_the_proxy(site: Any, 
     assert site.statistics()["datagrams"]["accepted"] == 8
 
 
+def test_what_is_here() -> None:
+    own = ["192.0.2.0/24", "10.0.0.0/8", "10.42.8.0/24", "10.42.9.0/24", "10.42.8.0/24", "10.42.9.0/25", "10.42.9.1/32"]
+    found = here(IPv4Network("10.42.0.0/16"), map(IPv4Network, own))
+    assert [str(each) for each in found] == ["10.42.8.0/24", "10.42.9.0/24"], "neighbours are not one network"
+
+
+@pytest.mark.parametrize("place", ["gateway", "container"])
+def test_pods_of_other_nodes_are_called_by_address(site: Any, place: str) -> None:
+    for port in ("80", "9999"):
+        assert site.curl(place, f"http://10.77.9.5:{port}/").stdout == "from far-1 on gw-b\n"
+    assert ask(site, place, "10.77.9.5", port=5353) == ["x", "x", "x"]
+    for nobody in ("10.77.9.77", "10.77.9.6", "10.77.9.1"):  # the second one is said to be of this node, and is not
+        assert site.curl(place, f"http://{nobody}/").returncode in RESET
+    assert site.statistics()["proxy"]["accepted"] == 2
+    assert site.statistics()["datagrams"]["accepted"] == 1
+
+
+def test_a_client_may_call_two_pods_from_one_port(site: Any) -> None:
+    said = site.run("gateway", sys.executable, "-c", TWO)
+    assert said.stdout.split() == ["x", "y"], said.stderr
+
+
+TWO = """
+import socket
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+    asking.settimeout(20)
+    places = {b"x": ("10.77.9.5", 53), b"y": ("10.77.9.5", 5353)}
+    for what, place in places.items():
+        asking.sendto(what, place)
+    for what, sender in sorted(asking.recvfrom(100) for _ in places):
+        assert places[what] == sender, sender
+        print(what.decode())
+"""
+
+
+def test_pods_on_one_network_call_each_other_without_us(site: Any, pods: None) -> None:
+    assert site.curl("container", "http://10.77.0.3/").stdout == "pod-a saw 10.77.0.2\n"
+    assert site.curl("gateway", "http://10.77.0.3/").stdout == "pod-a saw 10.77.0.1\n"
+    assert site.statistics()["proxy"]["accepted"] == 0
+
+
+def test_who_is_on_the_lan_does_not_call_pods_of_other_nodes(site: Any) -> None:
+    assert site.curl("lan", "http://10.77.9.5/").returncode in RESET
+    assert site.statistics()["proxy"]["accepted"] == 0
+
+
+def test_a_pod_sees_the_pod_that_calls_it_from_another_node(site: Any, pods: None) -> None:
+    assert site.ask("call pod-a") == "pod-a saw 10.77.9.5\n"
+
+
 STEADY = """
 import socket, sys, time
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
     asking.settimeout(0.2)
     pods = []
     while len(set(pods)) < 2:
-        asking.sendto(b"x", ("9.251.1.6", 53))
         try:
+            asking.sendto(b"x", ("9.251.1.6", 53))
             pods.append(asking.recv(100).decode().split()[0])
-        except TimeoutError:
+        except (TimeoutError, PermissionError):  # the latter in the moment in which the kernel takes new rules for the old
             continue
         if len(pods) == 1:
             print(pods[0], flush=True)
@@ -185,3 +238,6 @@ def test_beside_drop_policies(site: Any, pods: None, more: str, places: tuple[st
     if "container" in places:
         assert callers(site, "container", "http://9.251.1.6/", 2)[0] <= {"pod-a", "pod-b"}
         assert site.curl("container", "http://9.251.1.3/").stdout == "from far-0 on gw-b\n"
+        assert site.curl("container", "http://10.77.9.5/").stdout == "from far-1 on gw-b\n"
+    assert site.curl("gateway", "http://10.77.9.5/").stdout == "from far-1 on gw-b\n"
+    assert site.ask("call pod-a") == "pod-a saw 10.77.9.5\n"

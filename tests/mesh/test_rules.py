@@ -1,4 +1,5 @@
 import subprocess
+from ipaddress import IPv4Network
 from random import Random
 
 import pytest
@@ -6,13 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edged.mesh.policy import BY_CHANCE, BY_HASH, BY_LEAST, BY_TURNS
-from edged.mesh.rules import SLOTS, Target, removal, ruleset, slots
+from edged.mesh.rules import SLOTS, ByAddress, Target, removal, ruleset, slots
 from edged.mesh.table import Door
 
 PROXY = "169.254.96.16"
 POD, OTHER = ("172.17.0.2", 8080), ("172.17.0.3", 8080)
 WEB, DB, NODE_PORT = Door("9.251.1.2", "TCP", 80), Door("9.251.1.3", "UDP", 53), Door("", "TCP", 30080)
 
+PODS = ByAddress(IPv4Network("10.42.0.0/16"), ["10.42.7.0/24", "10.42.9.0/24"], ["docker0", "pods10-42-7"], 4000, 10042)
 ADDRESSES = st.tuples(st.ip_addresses(v=4).map(str), st.integers(1, 65535))
 
 
@@ -107,6 +109,36 @@ def test_nft_takes_whatever_is_made() -> None:
         door = Door(f"9.251.{random.randrange(1, 200)}.{number & 255}", protocol, port)
         pods = tuple((f"172.17.{random.randrange(9)}.{at}", random.randrange(1, 65536)) for at in range(random.randrange(4)))
         targets[door] = Target(random.choice([0, 4000]), pods, random.choice([BY_LEAST, BY_CHANCE, BY_TURNS, BY_HASH]))
-    text = ruleset({**targets, NODE_PORT: Target(4000)}, PROXY, ["172.17.0.0/16", "10.77.0.0/24"])
+    text = ruleset({**targets, NODE_PORT: Target(4000)}, PROXY, ["172.17.0.0/16", "10.77.0.0/24"], PODS)
+    for pods in (PODS._replace(here=[], bridges=[]), PODS._replace(network=IPv4Network("10.42.16.0/22"))):
+        text += ruleset({}, PROXY, [], pods)
     done = subprocess.run(["nft", "--check", "-f", "-"], input=text, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_calls_to_pods_that_are_not_here_go_to_the_proxy() -> None:
+    text = ruleset({}, PROXY, (), PODS)
+    assert "elements = { 10.42.7.0/24, 10.42.9.0/24 }" in block(text, "set pods_here")
+    assert "elements = { 10.42.7.0/24 . 10.42.7.0/24, 10.42.9.0/24 . 10.42.9.0/24 }" in block(text, "set pods_near")
+    assert block(text, "chain pods_output").splitlines()[1:] == [
+        "ip daddr 10.42.0.0/16 ip daddr != @pods_here meta l4proto tcp dnat to 169.254.96.16:4000",
+        "ip daddr 10.42.0.0/16 ip daddr != @pods_here meta l4proto udp dnat to 169.254.96.16:10042",
+    ]
+
+
+def test_containers_alone_are_let_through_and_not_within_one_network() -> None:
+    text = ruleset({}, PROXY, (), PODS)
+    assert 'elements = { "docker0", "pods10-42-7" }' in block(text, "set bridges")
+    for rule in block(text, "chain pods_prerouting").splitlines()[1:]:
+        assert "iifname @bridges" in rule
+        assert "ip saddr . ip daddr != @pods_near" in rule
+        assert "fib daddr type != local" in rule, "the node's own address on a bridge is the node"
+
+
+def test_an_alias_becomes_the_address_of_the_pod() -> None:
+    rule = "meta skuid 0 ip saddr 240.42.0.0/16 snat ip prefix to ip saddr map { 240.42.0.0/16 : 10.42.0.0/16 }"
+    assert rule in block(ruleset({}, PROXY, (), PODS), "chain pods_postrouting")
+
+
+def test_without_a_pod_network_there_is_nothing_of_it() -> None:
+    assert "pods" not in rules({WEB: Target(4000, (POD,))})

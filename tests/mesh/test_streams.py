@@ -1,4 +1,5 @@
 import errno
+import resource
 import socket
 from collections.abc import Awaitable, Callable
 
@@ -13,12 +14,17 @@ from edged.mesh import streams
 Receive = Callable[[HalfCloseableStream], Awaitable[bytes]]
 
 
+async def accepted(listener: socket.socket) -> trio.SocketStream:
+    """The connection that waits at `listener`."""
+    sock, _ = listener.accept()
+    return trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+
+
 async def pair() -> tuple[trio.SocketStream, trio.SocketStream]:
     """Two ends of a real TCP connection."""
-    listener = await streams.listen("127.0.0.1", 0)
-    async with listener:
-        client = await streams.connect("127.0.0.1", listener.socket.getsockname()[1])
-        return client, await listener.accept()
+    with await streams.listen("127.0.0.1", 0) as listener:
+        client = await streams.connect("127.0.0.1", listener.getsockname()[1])
+        return client, await accepted(listener)
 
 
 @pytest.fixture
@@ -134,9 +140,9 @@ async def test_a_slow_reader_holds_the_writer_back(chain: Chain) -> None:
 
 async def test_what_a_client_has_said_already_goes_first() -> None:
     listener = await streams.listen("127.0.0.1", 0)
-    port = listener.socket.getsockname()[1]
-    with trio.fail_after(60):
-        async with listener, await streams.connect("127.0.0.1", port, b"head") as client, await listener.accept() as server:
+    port = listener.getsockname()[1]
+    with trio.fail_after(60), listener:
+        async with await streams.connect("127.0.0.1", port, b"head") as client, await accepted(listener) as server:
             await trio.lowlevel.wait_readable(server.socket)
             assert streams.head(server) == b"head"
             assert streams.head(server) == b"", "nothing has arrived"
@@ -144,6 +150,30 @@ async def test_what_a_client_has_said_already_goes_first() -> None:
             await trio.lowlevel.wait_readable(server.socket)
             assert 0 < len(streams.head(server)) <= streams.HEAD
             assert streams.head(client) == b""
+
+
+async def test_connections_wait_while_there_are_no_descriptors(nursery: trio.Nursery, receive_all: Receive) -> None:
+    listener = await streams.listen("127.0.0.1", 0)
+    served = trio.Event()
+
+    async def greet(client: trio.SocketStream) -> None:
+        async with client:
+            await client.send_all(b"hello")
+        served.set()
+
+    with trio.fail_after(60), socket.create_connection(listener.getsockname()) as client:
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with socket.socket() as lowest:  # the number that the next descriptor would have
+            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest.fileno(), limits[1]))
+        try:
+            nursery.start_soon(streams.serve, listener, greet, nursery)
+            await trio.testing.wait_all_tasks_blocked(2 * streams.FULL_S / 10)
+            assert not served.is_set()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        await served.wait()
+        client.settimeout(60)
+        assert client.recv(5) == b"hello"
 
 
 async def test_a_refused_connection_is_unreachable(dead_port: int) -> None:

@@ -230,4 +230,5 @@ def test_pods_of_this_node_are_known_by_their_address(make_service: Make, make_p
     table = build([], [make_pod(), make_pod("x", "gw-b", "172.17.0.3")], "gw-a")
     assert table.namespace_of == {"172.17.0.2": "default"}
     closed = build([make_service(annotations={"edged.io/allow-from": "namespace:shop"})], [], "gw-a")
-    assert [closed.admits(WEB, namespace) for namespace in ("shop", "default", "")] == [True, False, False]
+    web = Called(WEB, Port("TCP", 80))
+    assert [closed.admits(web, namespace) for namespace in ("shop", "default", "")] == [True, False, False]

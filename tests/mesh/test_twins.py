@@ -101,10 +101,10 @@ async def test_a_port_that_is_gone_is_closed_and_its_connections_live(
 @pytest.fixture
 def privileged(monkeypatch: pytest.MonkeyPatch, free_port: int) -> Callable[[int], None]:
     """Ports up to a number may not be had, as below 1024 for an ordinary user; root would get them."""
-    real: Callable[[str, int], Awaitable[trio.SocketListener]] = streams.listen
+    real: Callable[[str, int], Awaitable[socket.socket]] = streams.listen
 
     def forbid(least: int) -> None:
-        async def listen(address: str, port: int) -> trio.SocketListener:
+        async def listen(address: str, port: int) -> socket.socket:
             if port < least:
                 raise PermissionError(13, "Permission denied")
             return await real(address, port)
