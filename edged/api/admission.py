@@ -11,6 +11,7 @@ from edged.api.routes import Route
 from edged.api.status import StatusError, conflict, invalid, invalid_option
 from edged.errors import Cause
 from edged.model import causes, defaults, schema, validate
+from edged.model.devices import Device
 from edged.model.kinds import Row
 from edged.model.meta import JSON, Kind
 from edged.model.objects import Object, split, typed, whole
@@ -75,6 +76,8 @@ def admit_changed(route: Route, old: Object, value: JSON, policy: str) -> Admitt
     _take_over(metadata, before["metadata"])
     if row.resource == SERVICES:
         keep(value, before)
+    if row.acts is Device:
+        _keep_node(value, before)
     value.pop("status", None)
     status = before.pop("status", None)
     if value.get("spec") != before.get("spec"):
@@ -176,6 +179,14 @@ def _take_over(metadata: JSON, ours: JSON) -> None:
         metadata.pop(field, None)
         if ours.get(field) is not None:
             metadata[field] = ours[field]
+
+
+def _keep_node(value: JSON, before: JSON) -> None:
+    """A device that control bound stays bound when a manifest without a nodeName takes its place, while its selector stays."""
+    spec, was = value.get("spec", {}), before.get("spec", {})
+    selector = spec.get("nodeSelector")
+    if selector and selector == was.get("nodeSelector") and not spec.get("nodeName") and was.get("nodeName"):
+        spec["nodeName"] = was["nodeName"]
 
 
 def _parsed(row: Row, value: JSON) -> Kind:

@@ -7,11 +7,12 @@ from edged.api.ages import age, seconds_since
 from edged.model.apps import Deployment
 from edged.model.coordination import Lease
 from edged.model.core import ConfigMap, ContainerStatus, Event, Namespace, Node, Pod, PodSpec, Secret, Service
-from edged.model.devices import Device, DeviceModel
+from edged.model.devices import Device, DeviceModel, DeviceStatus, ShownDeviceStatus
 from edged.model.discovery import EndpointSlice
 from edged.model.istio import DestinationRule
 from edged.model.meta import Kind, LabelSelector
 from edged.model.multicluster import ServiceImport
+from edged.model.routing import Rule, RuleEndpoint
 from edged.model.rules.services import EXTERNAL_NAME
 
 NONE = "<none>"
@@ -194,22 +195,36 @@ def _containers(spec: PodSpec) -> tuple[str, str]:
     return ",".join(c.name for c in spec.containers), ",".join(c.image for c in spec.containers)
 
 
+def _rule(rule: Rule, now: float) -> Cells:
+    spec, status = rule.spec, rule.status
+    age = _age(rule, now)
+    return [spec.source, spec.target, status.success_messages, status.fail_messages, age, "; ".join(status.errors[-1:])]
+
+
+def _rule_endpoint(endpoint: RuleEndpoint, now: float) -> Cells:
+    return [endpoint.spec.rule_endpoint_type, _age(endpoint, now)]
+
+
 def _device_model(model: DeviceModel, now: float) -> Cells:
     return [model.spec.protocol or NONE, len(model.spec.properties), _age(model, now)]
 
 
 def _device(device: Device, now: float) -> Cells:
-    values = ",".join(f"{twin.property_name}={twin.reported.value}" for twin in device.status.twins)
-    seen = seconds_since(device.status.last_online_time, now)
-    return [
-        device.spec.device_model_ref.name or NONE,
-        device.spec.node_name or NONE,
-        device.status.state or "unknown",
-        values or NONE,
-        _age(device, now),
-        device.spec.protocol.protocol_name or NONE,
-        NONE if seen is None else f"{age(device.status.last_online_time, now)} ago",
-    ]
+    state, values, seen = _twins(device.status, now)
+    spec = device.spec
+    model, node, protocol = (text or NONE for text in (spec.device_model_ref.name, spec.node_name, spec.protocol.protocol_name))
+    return [model, node, state, values, _age(device, now), protocol, seen]
+
+
+def _device_status(shown: ShownDeviceStatus, now: float) -> Cells:
+    return [*_twins(shown.status, now), _age(shown, now)]
+
+
+def _twins(status: DeviceStatus, now: float) -> tuple[str, str, str]:
+    """Its state, its values, and when it was seen last."""
+    values = ",".join(f"{twin.property_name}={twin.reported.value}" for twin in status.twins)
+    seen = seconds_since(status.last_online_time, now)
+    return status.state or "unknown", values or NONE, NONE if seen is None else f"{age(status.last_online_time, now)} ago"
 
 
 def _lease(lease: Lease, now: float) -> Cells:
@@ -301,6 +316,18 @@ PRINTS: dict[type[Kind], Print] = {
         ],
         _service_import,
     ),
+    Rule: Print(
+        [
+            Column("Source"),
+            Column("Target"),
+            Column("Succeeded", type="integer"),
+            Column("Failed", type="integer"),
+            _AGE,
+            Column("Last Error", wide=True),
+        ],
+        _rule,
+    ),
+    RuleEndpoint: Print([Column("Type"), _AGE], _rule_endpoint),
     DeviceModel: Print([Column("Protocol"), Column("Properties", type="integer"), _AGE], _device_model),
     Device: Print(
         [
@@ -314,4 +341,5 @@ PRINTS: dict[type[Kind], Print] = {
         ],
         _device,
     ),
+    ShownDeviceStatus: Print([Column("State"), Column("Values"), Column("Last Online"), _AGE], _device_status),
 }

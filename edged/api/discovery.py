@@ -3,6 +3,7 @@
 import platform
 
 from edged import __version__
+from edged.model.devices import Device
 from edged.model.kinds import SPOKEN, Row
 from edged.model.meta import JSON
 
@@ -10,6 +11,7 @@ MAJOR, MINOR = "1", "32"  # of the Kubernetes API that this one follows: kubectl
 GO_NAMES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}  # of processors, as clients compare them
 VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
 MADE_VERBS = ["delete", "deletecollection", "get", "list", "watch"]  # of objects that edged alone writes
+SHOWN_VERBS = ["get", "list", "watch"]  # of views of other objects
 SCALED = "deployments.apps"
 
 
@@ -66,7 +68,7 @@ def _row(row: Row) -> list[JSON]:
         "singularName": row.singular,
         "namespaced": row.namespaced,
         "kind": row.kind,
-        "verbs": MADE_VERBS if row.made else VERBS,
+        "verbs": SHOWN_VERBS if row.shows else MADE_VERBS if row.made else VERBS,
     }
     if row.short:
         whole["shortNames"] = list(row.short)
@@ -78,6 +80,9 @@ def _row(row: Row) -> list[JSON]:
     if row.resource == SCALED:
         scale = _subresource(row, "scale", "Scale", ["get", "patch", "update"])
         found.append({**scale, "group": "autoscaling", "version": "v1"})
+    if row.acts is Device:
+        found.append(_subresource(row, "call", row.kind, ["create"]))
+        found.append(_subresource(row, "history", row.kind, ["get"]))
     if row.resource == "pods":
         found.append(_subresource(row, "log", row.kind, ["get"]))
     return found

@@ -6,7 +6,7 @@ from itertools import chain
 from edged.api import openapi
 from edged.api.allocation import Addresses
 from edged.api.discovery import SCALED, discovery, version
-from edged.api.exchange import Answer, ByteStream, Request, flag, json_answer, text_answer
+from edged.api.exchange import JSON_TYPE, Answer, ByteStream, Request, flag, json_answer, text_answer
 from edged.api.http import describe
 from edged.api.logs import opening
 from edged.api.metrics import CONTENT_TYPE, Figure, Requests, exposition
@@ -17,15 +17,18 @@ from edged.api.removals import Removals
 from edged.api.routes import Route, parted, route
 from edged.api.scale import scale_of
 from edged.api.status import StatusError, of_error
+from edged.api.things import calling, history, serving
 from edged.api.writes import Writes
 from edged.errors import EdgedError
 from edged.identity.certificates import Subject
 from edged.kit.log import Log
 from edged.model.core import Pod
+from edged.model.devices import Device
+from edged.model.kinds import BY_RESOURCE
 from edged.model.meta import JSON
 from edged.model.objects import typed
 from edged.store.store import Store
-from edged.wire.peer import Logs
+from edged.wire.peer import DeviceCall, DeviceHistory, Logs
 
 HEALTH = ("/healthz", "/livez", "/readyz")
 PUBLIC = (*HEALTH, "/version")  # what anyone who reaches the port may know, as in Kubernetes
@@ -35,16 +38,19 @@ NETCHECK = NODE + "netcheck"
 PING = NODE + "ping/"  # and the name of another node
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 WRITES = ("POST", "PUT", "PATCH")
+LINES_TYPE = "application/x-ndjson"
 NOWHERE = "the server could not find the requested resource"
 
 OpenLogs = Callable[[Logs, str], Awaitable[ByteStream]]
+OpenDevice = Callable[[DeviceCall | DeviceHistory, str], Awaitable[ByteStream]]
 Verb = Callable[[Route, Request], Answer | Awaitable[Answer]]
 
 
 class Dispatch:
     """Answers requests out of the store.
 
-    `open_logs(opening, node)` opens what a container on a node printed, `figures()` are further lines of `/metrics`,
+    `open_logs(opening, node)` opens what a container on a node printed, `open_device(opening, node)` what a device there
+    answers, `figures()` are further lines of `/metrics`,
     `status()` is what `edged status` shows, `netcheck()` and `ping(node)` what these commands do, `me` is this node. A declared
     error is the answer that it names; a bug is a 500 and a line in the log, and the daemon goes on.
     """
@@ -54,6 +60,7 @@ class Dispatch:
         store: Store,
         addresses: Addresses,
         open_logs: OpenLogs,
+        open_device: OpenDevice,
         wall: Callable[[], float],
         new_uid: Callable[[], str],
         figures: Callable[[], Iterable[Figure]],
@@ -63,7 +70,8 @@ class Dispatch:
         log: Log,
         me: Subject,
     ) -> None:
-        self._store, self._open_logs, self._wall, self._log = store, open_logs, wall, log
+        self._store, self._open_logs, self._open_device = store, open_logs, open_device
+        self._wall, self._log = wall, log
         self._figures, self._status, self._netcheck, self._ping = figures, status, netcheck, ping
         self._reads = Reads(store, wall)
         self._writes = Writes(store, self._reads, addresses, wall, new_uid)
@@ -105,6 +113,9 @@ class Dispatch:
         if self._me.limited and request.method != "GET":  # no other node would take it
             why = f"node {self._me.name} is limited, it writes for itself alone"
             raise StatusError(403, f"forbidden: {why}: ask another node of group {self._me.group}")
+        if place.row.shows and request.method != "GET":
+            written = BY_RESOURCE[place.row.shows].plural
+            raise StatusError(405, f"{place.row.plural} show what {written} say: they are read, and {written} are written")
         if place.row.made and request.method in WRITES:
             raise StatusError(405, f"{place.row.plural} are made by edged: they can be read and deleted, not written")
         if verb is None:
@@ -134,7 +145,21 @@ class Dispatch:
                 return scale.get(request.method)
             case "log" if row.acts is Pod:
                 return self._logs if request.method == "GET" else None
+            case "call" if row.acts is Device:
+                return self._call if request.method == "POST" else None
+            case "history" if row.acts is Device:
+                return self._history if request.method == "GET" else None
         raise StatusError(404, NOWHERE)
+
+    async def _call(self, place: Route, request: Request) -> Answer:
+        device = typed(self._reads.existing(place), Device)
+        answer = await self._open_device(calling(device, request.body), serving(device))
+        return Answer(200, [("Content-Type", JSON_TYPE)], answer)
+
+    async def _history(self, place: Route, request: Request) -> Answer:
+        device = typed(self._reads.existing(place), Device)
+        answer = await self._open_device(history(device, request.query), serving(device))
+        return Answer(200, [("Content-Type", LINES_TYPE)], answer)
 
     def _scale(self, place: Route, request: Request) -> Answer:
         return json_answer(200, scale_of(self._reads.existing(place)))

@@ -14,7 +14,7 @@ import trio
 
 from edged.api import who
 from edged.api.allocation import Addresses, Allocate
-from edged.api.dispatch import Dispatch, OpenLogs
+from edged.api.dispatch import Dispatch, OpenDevice, OpenLogs
 from edged.api.http import Connection, describe
 from edged.api.kubeconfig import ClientAuthority
 from edged.api.metrics import Figure
@@ -54,8 +54,8 @@ class Api:
     TCP callers prove themselves with a certificate of the node's own client authority in `state_dir` (edged.api.kubeconfig);
     on the Unix socket the daemon's own user and root are administrators. `allocate(namespace, name, used)` gives a service
     its address, and `is_service_address` knows which ones a client may choose; `open_logs(opening, node)` opens what a
-    container on a node printed; `figures()` are further lines of `/metrics`, `status()` what `edged status` shows,
-    `netcheck()` and `ping(node)` what these commands do.
+    container on a node printed, `open_device(opening, node)` what a device there answers; `figures()` are further lines of
+    `/metrics`, `status()` what `edged status` shows, `netcheck()` and `ping(node)` what these commands do.
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class Api:
         socket_path: Path,
         allocate: Allocate,
         open_logs: OpenLogs,
+        open_device: OpenDevice,
         wall: Callable[[], float],
         new_uid: Callable[[], str],
         is_service_address: Callable[[str], bool],
@@ -82,7 +83,7 @@ class Api:
         self._host, self._port, self._socket_path = host, port, socket_path
         addresses = Addresses(allocate, is_service_address)
         self._dispatch = Dispatch(
-            store, addresses, open_logs, wall, new_uid, figures, status, netcheck, ping, log, identity.subject
+            store, addresses, open_logs, open_device, wall, new_uid, figures, status, netcheck, ping, log, identity.subject
         )
         self._bodies = trio.CapacityLimiter(MAX_BODIES)
 

@@ -8,6 +8,7 @@ from edged.api.negotiate import Form, form
 from edged.api.routes import Route
 from edged.api.status import StatusError, not_found
 from edged.api.tables import Shape
+from edged.api.views import source
 from edged.api.watch import DEFAULT_S, Followed, watch
 from edged.errors import ExpiredError
 from edged.model.fields import has
@@ -55,7 +56,7 @@ class Reads:
 
     def existing(self, route: Route) -> Object:
         """The object that a route names; StatusError 404 when there is none."""
-        obj = self._store.get(Key(route.row.resource, route.namespace, route.name), self._group)
+        obj = self._store.get(Key(source(route.row), route.namespace, route.name), self._group)
         if obj is None:
             raise not_found(route.row, route.name)
         return obj
@@ -84,7 +85,7 @@ class Reads:
 
     def select(self, route: Route, filter_: Filter) -> list[Object]:
         """The objects that a route and a filter mean together."""
-        found = self._store.list(route.row.resource, route.namespace or None, self._group)
+        found = self._store.list(source(route.row), route.namespace or None, self._group)
         return [obj for obj in found if filter_.matches(obj)]
 
     def watch(self, route: Route, request: Request) -> Answer:
@@ -93,7 +94,7 @@ class Reads:
         initial = flag(query, "sendInitialEvents")
         since = None if initial else _version(query)
         followed = Followed(
-            resource=route.row.resource,
+            resource=source(route.row),
             namespace=route.namespace or None,
             name=filter_.name,
             matches=filter_.matches,

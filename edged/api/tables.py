@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from edged.api.cells import PRINTS, Column
 from edged.api.negotiate import PARTIAL, PLAIN, Form
+from edged.api.views import shown
 from edged.model.kinds import Row
 from edged.model.meta import JSON
 from edged.model.objects import Object, typed, whole
@@ -77,6 +78,7 @@ class Shape:
 
     def _cells(self, obj: Object, now: float) -> JSON:
         printed = PRINTS[self._row.acts]
+        obj = shown(self._row, obj)
         cells = printed.cells(typed(obj, self._row.acts), now)
         row: JSON = {"cells": [obj.key.name, *cells] if printed.name_first else cells}
         if self._included == "Object":
@@ -87,10 +89,10 @@ class Shape:
 
     def _whole(self, obj: Object) -> JSON:
         """In the version that was asked for, whatever it was written in."""
-        return {**whole(obj), "apiVersion": self._row.api_version}
+        return {**whole(shown(self._row, obj)), "apiVersion": self._row.api_version}
 
     def _partial(self, obj: Object) -> JSON:
-        return {"kind": PARTIAL, "apiVersion": self._form.api_version, "metadata": whole(obj)["metadata"]}
+        return {"kind": PARTIAL, "apiVersion": self._form.api_version, "metadata": whole(shown(self._row, obj))["metadata"]}
 
 
 def _definition(column: Column) -> JSON:

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import msgspec
+
 from edged.api.admission import (
     Admitted,
     admit_changed,
@@ -19,13 +21,15 @@ from edged.api.protobuf import PROTOBUF, decode
 from edged.api.reads import Reads
 from edged.api.routes import Route
 from edged.api.scale import SCALE, scale_of, scaled
-from edged.api.status import StatusError, already_exists, conflict, invalid_option, not_found
+from edged.api.status import StatusError, already_exists, conflict, invalid, invalid_option, not_found
 from edged.errors import ConflictError, NotFoundError
 from edged.model import causes
+from edged.model.desired import refused
+from edged.model.devices import Device, DeviceModel
 from edged.model.documents import parse
 from edged.model.kinds import BY_RESOURCE
 from edged.model.meta import JSON
-from edged.model.objects import Key, Object, dump, split, whole
+from edged.model.objects import Key, Object, dump, key, split, typed, whole
 from edged.store.store import Store
 from edged.store.writes import Create, Delete, Put, PutStatus, Write
 
@@ -48,6 +52,7 @@ class Writes:
         """A new object of the body, in the route's namespace, which must be there."""
         policy = field_validation(request.query.get("fieldValidation", ""))
         admitted = admit_new(route, document(request), policy, self._new_uid(), self._wall())
+        self._check_desired(route, admitted.value)
         with self._allocations.settled(route, admitted.value):
             obj = await self._create(route, admitted.value, dry_run=dry_run(request))
         return self._answer(route, request, obj, admitted.warnings, 201)
@@ -103,6 +108,7 @@ class Writes:
             if expected_rv(value) not in (None, old.rv):
                 raise conflict(route.row, route.name)
             admitted = (admit_status if route.subresource == "status" else admit_changed)(route, old, value, policy)
+            self._check_desired(route, admitted.value, old)
             with self._allocations.settled(route, admitted.value, old):
                 if dry_run(request):
                     body, status = split(admitted.value)
@@ -113,6 +119,17 @@ class Writes:
                     continue
             return self._answer(route, request, obj, admitted.warnings)
         raise conflict(route.row, route.name)
+
+    def _check_desired(self, route: Route, value: JSON, old: Object | None = None) -> None:
+        """StatusError when a device is to be what its model does not allow. A model that is not here yet refuses nothing."""
+        if route.row.acts is not Device or route.subresource:
+            return
+        device = msgspec.convert(value, Device)
+        model = self._store.get(key(DeviceModel, device.spec.device_model_ref.name, route.namespace))
+        if model is not None:
+            wrong = list(refused(device, typed(model, DeviceModel), None if old is None else typed(old, Device)))
+            if wrong:
+                raise invalid(route.row, device.metadata.name, wrong)
 
     def _answer(self, route: Route, request: Request, obj: Object, warnings: list[str], code: int = 200) -> Answer:
         if route.subresource == SCALE:

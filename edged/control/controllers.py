@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import trio
 
-from edged.control import deployments, exports, failover, lease, nodes, scheduler, slices
+from edged.control import deployments, devices, exports, failover, lease, nodes, scheduler, slices
+from edged.control.devices import Hosts
 from edged.control.failover import Group, Plan
 from edged.control.liveness import SETTLE_S, Liveness, Sight
 from edged.control.nodes import Facts
@@ -19,9 +20,9 @@ from edged.kit.log import Log
 from edged.model.core import Namespace, Node
 from edged.model.objects import Key, Object, dump, key, typed
 from edged.model.times import format_time
-from edged.store.events import NORMAL, Recorder
+from edged.store.events import NORMAL, WARNING, Recorder
 from edged.store.store import Store
-from edged.store.writes import Create, Write
+from edged.store.writes import Create, Put, Write
 from edged.sync.membership import Membership, View
 
 RETRY_S = 5.0  # after the disk refused a write
@@ -64,8 +65,9 @@ class Control:
         self._recorder, self._wall, self._log = recorder, wall, log
         self._due = trio.Event()
         self._own_changed = True
-        self._said = frozenset({key(Node, facts.name), *(key(Namespace, name) for name in NAMESPACES)})
+        self._said = frozenset(key(Namespace, name) for name in NAMESPACES)
         self._quorum_since: float | None = None
+        self._bodies: dict[Key, int] = {}  # a hash of each Device but its status
         self._liveness, self._sign, self._parsed = Liveness(settle), lease.Sign(), Parsed()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -109,17 +111,21 @@ class Control:
     def _own(self) -> list[Step]:
         """What this node says of itself; and the namespaces that everybody expects."""
         now = self._wall()
-        node = nodes.describe(self._store.get(key(Node, self._facts.name)), self._facts, now)
+        there = self._store.get(key(Node, self._facts.name))
+        known = [typed(each, Node) for each in self._store.list("nodes")]
+        node = nodes.describe(there, self._facts, now, known)
         missing = [name for name in NAMESPACES if self._store.get(key(Namespace, name)) is None]
         made = [] if self._facts.limited else [Step((_namespace(name, now),)) for name in missing]
-        return [Step(tuple(node)), *made] if node else made
+        return [Step(tuple(node), _moved(there, node)), *made] if node else made
 
     async def _lead(self, view: View) -> tuple[bool, float]:
         """One round of all controllers; whether all that it asked for is on disk, and when to look again."""
         now, steady = self._wall(), trio.current_time()
         pods = self._parsed.read(self._store.list("pods"))
         there = {obj.key.name: (obj, typed(obj, Node)) for obj in self._store.list("nodes")}
-        said = {each.pod.spec.node_name: True for each in pods if each.pod.spec.node_name}  # a node without a Node is not there
+        things = devices.read(self._store.list(devices.RESOURCE))
+        bound_to = [each.pod.spec.node_name for each in pods] + [each.where.node_name for each in things]
+        said = {name: True for name in bound_to if name}  # a node without a Node is not there
         said |= {name: nodes.is_unseen(node) for name, (_, node) in there.items()}
         sight = self._liveness.look(view.members, said, steady)
         if not failover.has_quorum(frozenset(there), view.members):
@@ -127,32 +133,37 @@ class Control:
         elif self._quorum_since is None:
             self._quorum_since = steady
         workloads = [obj for resource in failover.WORKLOADS for obj in self._store.list(resource)]
-        plan = self._fail_over(pods, workloads, there, view, sight, now)
+        group = Group(frozenset(there), sight.lost, self._quorum_since)
+        plan = self._fail_over(pods, workloads, there, view, group, now)
+        hosts = Hosts((node for name, (_, node) in there.items() if name in view.members), things)
+        served = devices.plan(things, hosts, group, steady, now)
         silent = {name for name, is_unseen in said.items() if is_unseen}  # from the store alone: who leads too sees the same
         away = self._say_unseen(there, sight, now)
         back = self._say_seen(there, view)
         signed = self._sign.writes(self._store.get(lease.KEY), self._membership.node, now, steady)
-        steps = [*away.values(), *back, *plan.steps, *self._reconcile(workloads, pods, silent, now)]
+        steps = [*away.values(), *back, *plan.steps, *served.steps, *self._reconcile(workloads, pods, silent, now)]
         steps += self._publish(pods, silent, now)
         taken = await self._apply([*steps, Step(tuple(signed))] if signed else steps)
         self._liveness.told((name for name, step in away.items() if step in taken.steps), steady)
         if not taken.done:
             self._sign.rest()
+        again = min(sight.again, plan.again, served.again)
+        if any(step not in taken.steps for step in served.steps):
+            again = min(again, steady + REST_S)  # a reading came between: that alone makes no round due
         if not taken.steps and not any(scheduler.waits(each.pod) for each in pods):
-            return taken.done, min(sight.again, plan.again)
+            return taken.done, again
         bound = await self._apply(self._schedule(view, now))
-        return taken.done and bound.done, min(sight.again, plan.again)
+        return taken.done and bound.done, again
 
     def _fail_over(
-        self, pods: list[Owned], workloads: Iterable[Object], there: _Nodes, view: View, sight: Sight, now: float
+        self, pods: list[Owned], workloads: Iterable[Object], there: _Nodes, view: View, group: Group, now: float
     ) -> Plan:
         """What becomes of the pods of lost nodes."""
-        stranded = [each for each in pods if each.pod.spec.node_name in sight.lost]
+        stranded = [each for each in pods if each.pod.spec.node_name in group.lost]
         if not stranded:
             return Plan([], float("inf"))
         places = Places((node for name, (_, node) in there.items() if name in view.members), (each.pod for each in pods))
         words = {obj.uid: failover.word(obj) for obj in workloads}
-        group = Group(frozenset(there), sight.lost, self._quorum_since)
         return failover.plan(stranded, words, group, places, trio.current_time(), now)
 
     def _say_unseen(self, there: _Nodes, sight: Sight, now: float) -> dict[str, Step]:
@@ -248,12 +259,22 @@ class Control:
         except ExpiredError:
             self._own_changed = True
             return True
-        own = not changed.isdisjoint(self._said)
+        own = any(each in self._said or each.resource == "nodes" for each in changed)  # another's claim may end ours
         self._own_changed |= own
         return own or (self._membership.leads and any(map(self._matters, changed)))
 
     def _matters(self, changed: Key) -> bool:
+        if changed.resource == devices.RESOURCE:
+            return self._rewritten(changed)
         return changed.resource in ALL and not exports.of_others(changed, self._facts.group)
+
+    def _rewritten(self, device: Key) -> bool:
+        """Whether more of a device was changed than its status."""
+        there, before = self._store.get(device), self._bodies.get(device)
+        if there is None:
+            return self._bodies.pop(device, None) is not None
+        self._bodies[device] = hash((there.uid, there.body))
+        return self._bodies[device] != before
 
     async def _prune(self) -> None:
         while True:
@@ -266,6 +287,19 @@ class Control:
 
 def _state(about: Object, state: str) -> Note:
     return Note(about, NORMAL, state, f"Node {about.key.name} status is now: {state}")
+
+
+def _moved(there: Object | None, writes: Iterable[Write]) -> Note | None:
+    """What to tell when the range of this node's pods is another one from now on: two nodes had the same."""
+    before = typed(there, Node).spec.pod_cidr if there is not None else ""
+    bodies = [write.body for write in writes if isinstance(write, Put)]
+    if there is None or not before or not bodies:
+        return None
+    after = typed(there._replace(body=bodies[0]), Node).spec.pod_cidr
+    if after == before:
+        return None
+    why = f"pods have addresses of {after or 'no range'} from now on: {before} is another node's, or not of this pod network"
+    return Note(there, WARNING, "PodCIDRChanged", why)
 
 
 def _namespace(name: str, now: float) -> Create:

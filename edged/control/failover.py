@@ -12,7 +12,7 @@ from edged.control.pods import ENDED, Owned, successor
 from edged.control.scheduler import Places
 from edged.control.step import Note, Step
 from edged.model.apps import Deployment
-from edged.model.core import Pod, Taint
+from edged.model.core import Taint, Toleration
 from edged.model.failover import ALWAYS, ANNOTATION, NEVER, NO_EXECUTE, QUORUM, RULES, UNREACHABLE, toleration_of
 from edged.model.meta import Kind
 from edged.model.objects import Object, typed
@@ -78,12 +78,12 @@ def plan(pods: Iterable[Owned], owners: Mapping[str, Word], group: Group, places
     steps: list[Step] = []
     again = float("inf")
     for each in pods:
-        since = _since(each, rule(each, owners), group)
-        wait = patience(each.pod)
-        if since is None or wait is None:
+        begins = _since(each, rule(each, owners), group)
+        wait = patience(each.pod.spec.tolerations)
+        if begins is None or wait is None:
             continue
-        if since + wait > steady:
-            again = min(again, since + wait)
+        if begins + wait > steady:
+            again = min(again, begins + wait)
         elif each.pod.metadata.deletion_timestamp is not None:
             steps.append(_given_up(each))
         elif places.take(each.pod):
@@ -103,9 +103,9 @@ def rule(each: Owned, owners: Mapping[str, Word]) -> str:
     return found if found in RULES else NEVER
 
 
-def patience(pod: Pod) -> float | None:
-    """Seconds that a pod stays bound to a lost node; None for good. The first toleration that takes the taint says it."""
-    toleration = toleration_of(LOST, pod.spec.tolerations)
+def patience(tolerations: Iterable[Toleration]) -> float | None:
+    """Seconds that what is on a lost node stays bound; None for good. The first toleration that takes the taint says it."""
+    toleration = toleration_of(LOST, tolerations)
     if toleration is None:
         return DEFAULT_TOLERATION_S
     seconds = toleration.toleration_seconds
@@ -125,7 +125,12 @@ def _since(each: Owned, found: str, group: Group) -> float | None:
     going = each.pod.metadata.deletion_timestamp is not None
     if lost is None or (going and each.pod.metadata.finalizers) or (not going and each.pod.status.phase in ENDED):
         return None
-    if found == ALWAYS or (going and each.pod.spec.node_name not in group.nodes):
+    return lost if going and each.pod.spec.node_name not in group.nodes else since(found, lost, group)
+
+
+def since(found: str, lost: float | None, group: Group) -> float | None:
+    """Since when this side may decide, by a rule, about what is on a node that is `lost` since then; None when it may not."""
+    if lost is None or found == ALWAYS:
         return lost
     return max(lost, group.quorum_since) if found == QUORUM and group.quorum_since is not None else None
 

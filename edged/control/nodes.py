@@ -1,5 +1,7 @@
 """The Node object: how a node describes itself, and what is said of one that nobody sees. Pure."""
 
+from collections.abc import Sequence
+from ipaddress import IPv4Network
 from typing import NamedTuple
 
 import msgspec
@@ -9,17 +11,22 @@ from edged.model.failover import NO_EXECUTE, NO_SCHEDULE, UNREACHABLE
 from edged.model.kinds import BY_STRUCT
 from edged.model.meta import JSON, Condition
 from edged.model.objects import Key, Object, dump, split, typed, whole
+from edged.model.ranges import claim
 from edged.model.times import format_time
 from edged.store.writes import Create, Put, PutStatus, Write
 
 MAX_PODS = 110  # as the kubelet's default
 EFFECTS = (NO_SCHEDULE, NO_EXECUTE)  # of the taints on a node that nobody sees, as Kubernetes' node lifecycle controller
+RANGES = ("podCIDR", "podCIDRs")
 STOPPED = "Edged stopped posting node status."
 GROUP_LABEL = "apps.kubeedge.io/belonging-to"
 
 
 class Facts(NamedTuple):
-    """What a node knows of its machine and of itself. `memory` in bytes. A `limited` one may write its own Node only."""
+    """What a node knows of its machine and of itself. `memory` in bytes. A `limited` one may write its own Node only.
+
+    `pods` is the network in which its pods have addresses; None when they have none that other nodes could call.
+    """
 
     name: str
     uid: str
@@ -30,10 +37,14 @@ class Facts(NamedTuple):
     info: NodeSystemInfo
     labels: dict[str, str]
     limited: bool = False
+    pods: IPv4Network | None = None
 
 
-def describe(there: Object | None, facts: Facts, now: float) -> list[Write]:
-    """The writes that make this node's own Node say what is so: itself Ready, its labels beside those people gave it."""
+def describe(there: Object | None, facts: Facts, now: float, nodes: Sequence[Node] = ()) -> list[Write]:
+    """The writes that make this node's own Node say what is so: itself Ready, its labels beside those people gave it.
+
+    And the range of its pods: `nodes` are all that are known, and what they claim.
+    """
     row = BY_STRUCT[Node]
     labels = {
         "kubernetes.io/hostname": facts.name,
@@ -45,18 +56,28 @@ def describe(there: Object | None, facts: Facts, now: float) -> list[Write]:
     if there is None:
         body: JSON = {"apiVersion": row.api_version, "kind": row.kind, "metadata": {"name": facts.name}, "spec": {}}
         body["metadata"] |= {"uid": facts.uid, "creationTimestamp": format_time(now), "labels": labels}
+        body["spec"] = _ranges(facts, format_time(now), nodes)
         status = _status(NodeStatus(), facts, now)
         return [Create(Key(row.resource, "", facts.name), facts.uid, dump(body), dump(status))]
     writes: list[Write] = []
     value = whole(there)
-    if not labels.items() <= value["metadata"].get("labels", {}).items():
-        value["metadata"]["labels"] = value["metadata"].get("labels", {}) | labels
+    spec, known = value.get("spec", {}), value["metadata"].get("labels", {})
+    ranges = _ranges(facts, value["metadata"].get("creationTimestamp") or "", nodes)
+    if not labels.items() <= known.items() or {field: spec[field] for field in RANGES if field in spec} != ranges:
+        value["metadata"]["labels"] = known | labels
+        value["spec"] = {**{field: each for field, each in spec.items() if field not in RANGES}, **ranges}
         writes.append(Put(there.key, split(value)[0], rv=there.rv))
     said = typed(there, Node).status
     status = _status(said, facts, now)
     if status != said:
         writes.append(PutStatus(there.key, dump(status), uid=there.uid))
     return writes
+
+
+def _ranges(facts: Facts, created: str, nodes: Sequence[Node]) -> JSON:
+    """The fields of the spec that say where this node's pods are; none of them when that is nowhere."""
+    mine = claim(facts.name, created, facts.pods, nodes) if facts.pods is not None else ""
+    return {"podCIDR": mine, "podCIDRs": [mine]} if mine else {}
 
 
 def is_unseen(node: Node) -> bool:

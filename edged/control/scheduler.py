@@ -8,7 +8,7 @@ from edged.control.step import Note, Step
 from edged.errors import InvalidError
 from edged.model import quantity
 from edged.model.core import Node, Pod, Taint
-from edged.model.failover import NO_EXECUTE, NO_SCHEDULE, PREFER_NO_SCHEDULE, UNSCHEDULABLE, toleration_of
+from edged.model.failover import NO_EXECUTE, NO_SCHEDULE, PREFER_NO_SCHEDULE, UNSCHEDULABLE, Placed, toleration_of
 from edged.model.meta import Condition
 from edged.model.objects import Object, dump, split, whole
 from edged.model.times import format_time
@@ -48,7 +48,7 @@ class Places:
         """The node that suits a pod best, which now has less room; None when none suits."""
         fit = [room for room in self._rooms.values() if _refusal(pod, room) is None]
         best = min(
-            fit, key=lambda room: (_avoided(pod, room.node), -room.free, room.pods, room.node.metadata.name), default=None
+            fit, key=lambda room: (avoided(pod.spec, room.node), -room.free, room.pods, room.node.metadata.name), default=None
         )
         if best is None:
             return None
@@ -78,31 +78,32 @@ def waits(pod: Pod) -> bool:
     return not pod.spec.node_name and pod.metadata.deletion_timestamp is None and pod.status.phase not in ENDED
 
 
-def _refusal(pod: Pod, room: _Room) -> str | None:
-    """Why a pod cannot go to a node, in the words of Kubernetes' scheduler; None when it can."""
-    node = room.node
-    if any(node.metadata.labels.get(label) != value for label, value in pod.spec.node_selector.items()):
+def unfit(spec: Placed, node: Node) -> str | None:
+    """Why a pod or a device cannot go to a node, in the words of Kubernetes' scheduler; None when it can."""
+    if any(node.metadata.labels.get(label) != value for label, value in spec.node_selector.items()):
         return "node(s) didn't match Pod's node affinity/selector"
-    if node.spec.unschedulable and toleration_of(CORDONED, pod.spec.tolerations) is None:
+    if node.spec.unschedulable and toleration_of(CORDONED, spec.tolerations) is None:
         return "node(s) were unschedulable"
     if not any(each.type == "Ready" and each.status == "True" for each in node.status.conditions):
         return "node(s) were not ready"
-    if _untolerated(pod, node, NO_SCHEDULE, NO_EXECUTE):
+    if _untolerated(spec, node, NO_SCHEDULE, NO_EXECUTE):
         return "node(s) had untolerated taint(s)"
-    if _asked(pod) > room.free:
-        return "Insufficient memory"
     return None
 
 
-def _avoided(pod: Pod, node: Node) -> int:
+def avoided(spec: Placed, node: Node) -> int:
     """How many reasons there are to prefer another node."""
-    return _untolerated(pod, node, PREFER_NO_SCHEDULE)
+    return _untolerated(spec, node, PREFER_NO_SCHEDULE)
 
 
-def _untolerated(pod: Pod, node: Node, *effects: str) -> int:
-    """The number of a node's taints of these effects that a pod does not tolerate."""
+def _untolerated(spec: Placed, node: Node, *effects: str) -> int:
+    """The number of a node's taints of these effects that are not tolerated."""
     taints = (taint for taint in node.spec.taints if taint.effect in effects)
-    return sum(toleration_of(taint, pod.spec.tolerations) is None for taint in taints)
+    return sum(toleration_of(taint, spec.tolerations) is None for taint in taints)
+
+
+def _refusal(pod: Pod, room: _Room) -> str | None:
+    return unfit(pod.spec, room.node) or ("Insufficient memory" if _asked(pod) > room.free else None)
 
 
 def _asked(pod: Pod) -> int:

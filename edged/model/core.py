@@ -42,10 +42,12 @@ class Taint(Part, frozen=True):
 
 
 class NodeSpec(Part, frozen=True):
-    """What a person wants of a node."""
+    """What a person wants of a node; but `pod_cidr`, the range of its pods, it says itself."""
 
     unschedulable: bool = False
     taints: tuple[Taint, ...] = ()
+    pod_cidr: str = msgspec.field(name="podCIDR", default="")
+    pod_cidrs: tuple[str, ...] = msgspec.field(name="podCIDRs", default=())
 
 
 class NodeStatus(Part, frozen=True):

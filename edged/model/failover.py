@@ -1,6 +1,7 @@
 """Taints, what tolerates them (Kubernetes, `component-helpers/scheduling/corev1`), and the annotation of failover."""
 
 from collections.abc import Iterable
+from typing import Protocol
 
 from edged.model.core import Taint, Toleration
 
@@ -14,6 +15,18 @@ UNREACHABLE = "node.kubernetes.io/unreachable"
 UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
 NO_SCHEDULE, NO_EXECUTE, PREFER_NO_SCHEDULE = "NoSchedule", "NoExecute", "PreferNoSchedule"
 EFFECTS = (NO_EXECUTE, NO_SCHEDULE, PREFER_NO_SCHEDULE)
+
+
+class Placed(Protocol):
+    """What goes to a node: the spec of a pod or a device, by the labels that the node has and the taints that it may have."""
+
+    @property
+    def node_selector(self) -> dict[str, str]:
+        """Labels and their values."""
+
+    @property
+    def tolerations(self) -> tuple[Toleration, ...]:
+        """The taints."""
 
 
 def tolerates(toleration: Toleration, taint: Taint) -> bool:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
-FILES = ("fields.json", "devices.json", "istio.json", "multicluster.json")
+FILES = ("fields.json", "devices.json", "istio.json", "multicluster.json", "routing.json")
 
 
 class Fields(NamedTuple):

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from edged.model import apps, coordination, core, devices, discovery, istio, multicluster
+from edged.model import apps, coordination, core, devices, discovery, istio, multicluster, routing
 from edged.model.meta import Kind
 
 
@@ -12,7 +12,8 @@ class Row(NamedTuple):
     `scope` says who holds its objects: `fleet` every node, `group` the nodes of one group (DESIGN.md, Replication).
     `status` says that it has a status subresource, a register of its own. `acts` is the struct of the fields that
     edged acts on. Objects that are `made` are edged's own: people read and delete them, and write none.
-    `also` are other versions of the same fields under which they are read and written.
+    `also` are other versions of the same fields under which they are read and written. A kind that `shows` another resource
+    is a view of it: nothing is stored of it, it is read only.
     """
 
     group: str
@@ -27,6 +28,7 @@ class Row(NamedTuple):
     scope: str = "group"
     made: bool = False
     also: tuple[str, ...] = ()
+    shows: str = ""
 
     @property
     def resource(self) -> str:
@@ -60,6 +62,11 @@ KINDS = (
     Row(DEVICES, "v1beta1", "DeviceModel", "devicemodels", devices.DeviceModel, status=False, scope="fleet"),
     Row(DEVICES, "v1beta1", "Device", "devices", devices.Device),
     Row(
+        *(DEVICES, "v1beta1", "DeviceStatus", "devicestatuses", devices.ShownDeviceStatus),
+        made=True,
+        shows=f"devices.{DEVICES}",
+    ),
+    Row(
         *("multicluster.x-k8s.io", "v1alpha1", "ServiceImport", "serviceimports", multicluster.ServiceImport, ("svcim",)),
         scope="fleet",
         made=True,
@@ -69,6 +76,8 @@ KINDS = (
         status=False,
         also=("v1alpha3",),
     ),
+    Row("rules.kubeedge.io", "v1", "Rule", "rules", routing.Rule),
+    Row("rules.kubeedge.io", "v1", "RuleEndpoint", "ruleendpoints", routing.RuleEndpoint, ("re",), status=False),
 )
 
 # Each row in each of its versions: what clients see.

@@ -12,7 +12,7 @@ from edged.model.failover import EFFECTS
 from edged.model.kinds import Row
 from edged.model.limits import MAX_CAUSES
 from edged.model.meta import Kind
-from edged.model.rules import devices, metadata, pods, secrets, services, traffic, workloads
+from edged.model.rules import devices, metadata, pods, routing, secrets, services, traffic, workloads
 
 CONFIG_MAP_MAX = 1024 * 1024  # bytes of all keys and values of a ConfigMap, as in Kubernetes
 
@@ -89,6 +89,8 @@ _RULES: dict[str, Callable[[Any], Iterator[Cause]]] = {
     "destinationrules.networking.istio.io": traffic.destination_rule,
     "devicemodels.devices.kubeedge.io": devices.device_model,
     "devices.devices.kubeedge.io": devices.device,
+    "rules.rules.kubeedge.io": routing.rule,
+    "ruleendpoints.rules.kubeedge.io": routing.rule_endpoint,
 }
 _CHANGES: dict[str, Callable[[Any, Any], Iterator[Cause]]] = {
     "pods": pods.pod_changes,

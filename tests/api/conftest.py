@@ -31,7 +31,7 @@ from edged.model import times
 from edged.model.objects import Key, dump
 from edged.store.store import Store, open_store
 from edged.store.writes import Create
-from edged.wire.peer import Logs
+from edged.wire.peer import DeviceCall, DeviceHistory, Logs
 
 KUBECTL_S = 60  # for one kubectl on a busy machine; none takes more than a second on an idle one
 ANSWER_S = 20
@@ -155,6 +155,7 @@ class Served:
         self.address = Address("", 0)
         self.logged = io.StringIO()
         self.asked: list[tuple[Logs, str]] = []
+        self.called: list[tuple[DeviceCall | DeviceHistory, str]] = []
         self.printed: list[bytes] = [b"one\n", b"two\n"]
         self.follow_ends = trio.Event()
         self.left = trio.Event()
@@ -172,6 +173,7 @@ class Served:
             allocate=allocate,
             is_service_address=is_service_address,
             open_logs=self.open_logs,
+            open_device=self.open_device,
             wall=time.time,
             new_uid=lambda: str(uuid.uuid4()),
             figures=self.figures,
@@ -188,6 +190,12 @@ class Served:
         if self.unreachable:
             raise UnreachableError(self.unreachable)
         return {"node": node}
+
+    async def open_device(self, opening: DeviceCall | DeviceHistory, node: str) -> Any:
+        self.called.append((opening, node))
+        if self.unreachable:
+            raise UnreachableError(self.unreachable)
+        return self._print(Logs("", "", ""))
 
     async def open_logs(self, opening: Logs, node: str) -> Any:
         self.asked.append((opening, node))

@@ -108,3 +108,18 @@ async def test_identity_of_body_and_path(client: Any) -> None:
     assert "does not match the name on the URL" in await message("PUT", f"{MAPS}/b", config("a"))
     versioned = {"metadata": {"name": "a", "resourceVersion": "5"}}
     assert "resourceVersion should not be set" in await message("POST", MAPS, versioned)
+
+
+DEVICES = "/apis/devices.kubeedge.io/v1beta1/namespaces/default/devices"
+
+
+def roaming(node: str = "", **selector: str) -> Any:
+    spec: Any = {"deviceModelRef": {"name": "m"}, "nodeSelector": selector}
+    return {"metadata": {"name": "d"}, "spec": {**spec, **({"nodeName": node} if node else {})}}
+
+
+async def test_a_device_stays_where_it_was_bound_while_its_selector_stays(client: Any) -> None:
+    await client("POST", DEVICES, roaming("gw-a", bus="1"))
+    assert (await client("PUT", f"{DEVICES}/d", roaming(bus="1"))).json["spec"]["nodeName"] == "gw-a"
+    assert (await client("PUT", f"{DEVICES}/d", roaming("gw-b", bus="1"))).json["spec"]["nodeName"] == "gw-b"
+    assert "nodeName" not in (await client("PUT", f"{DEVICES}/d", roaming(bus="2"))).json["spec"]

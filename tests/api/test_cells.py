@@ -102,3 +102,17 @@ def test_the_others() -> None:
     status = {"state": "online", "twins": twins, "lastOnlineTime": HOUR_AGO}
     device = cells("devices.devices.kubeedge.io", spec={"nodeName": "gw-a", "deviceModelRef": {"name": "m"}}, status=status)
     assert (device["Model"], device["State"], device["Values"], device["Last Online"]) == ("m", "online", "t=21.5", "60m ago")
+
+
+def test_a_rule() -> None:
+    spec = {"source": "bus", "target": "web"}
+    status = {"successMessages": 3, "failMessages": 1, "errors": ["no route"]}
+    found = cells("rules.rules.kubeedge.io", metadata={}, spec=spec, status=status)
+    assert [found[name] for name in ("Source", "Target", "Succeeded", "Failed", "Last Error")] == [
+        "bus",
+        "web",
+        3,
+        1,
+        "no route",
+    ]
+    assert cells("ruleendpoints.rules.kubeedge.io", metadata={}, spec={"ruleEndpointType": "rest"})["Type"] == "rest"

@@ -14,6 +14,7 @@ async def test_discovery(client: Any) -> None:
             "discovery.k8s.io",
             "multicluster.x-k8s.io",
             "networking.istio.io",
+            "rules.kubeedge.io",
         ),
     ]
     assert (await client("GET", "/apis/apps")).json["preferredVersion"]["version"] == "v1"

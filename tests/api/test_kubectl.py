@@ -102,12 +102,14 @@ async def test_version_and_api_resources(kubectl: Any) -> None:
     assert set(names.split()) == {
         "configmaps", "events", "namespaces", "nodes", "pods", "secrets", "services", "deployments.apps",
         "leases.coordination.k8s.io", "devicemodels.devices.kubeedge.io", "devices.devices.kubeedge.io",
+        "devicestatuses.devices.kubeedge.io",
         "serviceimports.multicluster.x-k8s.io", "endpointslices.discovery.k8s.io", "destinationrules.networking.istio.io",
+        "rules.rules.kubeedge.io", "ruleendpoints.rules.kubeedge.io",
     }  # fmt: skip
     versions = [
         *("apps/v1", "coordination.k8s.io/v1", "devices.kubeedge.io/v1beta1"),
         *("discovery.k8s.io/v1", "multicluster.x-k8s.io/v1alpha1"),
-        *("networking.istio.io/v1alpha3", "networking.istio.io/v1beta1", "v1"),
+        *("networking.istio.io/v1alpha3", "networking.istio.io/v1beta1", "rules.kubeedge.io/v1", "v1"),
     ]
     assert (await kubectl("api-versions")).split() == versions
 

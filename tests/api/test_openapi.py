@@ -10,6 +10,7 @@ async def test_openapi(client: Any) -> None:
             "multicluster.x-k8s.io/v1alpha1",
             "networking.istio.io/v1alpha3",
             "networking.istio.io/v1beta1",
+            "rules.kubeedge.io/v1",
         ),
     }
     assert set(documents) == {"api/v1", *(f"apis/{group}" for group in groups)}

@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import AsyncIterator
+from ipaddress import IPv4Network
 from itertools import count
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ from edged.control.liveness import AGAIN_S, SETTLE_S
 from edged.control.nodes import Facts
 from edged.kit.executor import Inline
 from edged.kit.log import Log
-from edged.model.core import Event, NodeSystemInfo
+from edged.model.core import Event, Node, NodeSystemInfo
 from edged.model.discovery import EndpointSlice
 from edged.model.multicluster import EXPORT, ServiceImport
 from edged.model.objects import Key, dump, typed
@@ -65,9 +66,11 @@ class Links:
         self._lot.unpark_all()
 
 
-def control(store: Store, node: str, links: Links, *, kind: type[C] = Control, limited: bool = False) -> C:
+def control(
+    store: Store, node: str, links: Links, *, kind: type[C] = Control, limited: bool = False, pods: IPv4Network | None = None
+) -> C:
     log = Log(stream=io.StringIO())
-    facts = Facts(node, f"uid-{node}", "site", "10.0.0.1", 1 << 30, 2, NodeSystemInfo(), {}, limited)
+    facts = Facts(node, f"uid-{node}", "site", "10.0.0.1", 1 << 30, 2, NodeSystemInfo(), {}, limited, pods)
     links.node = node
     membership: Any = links
     return kind(store, membership, facts, Recorder(store, "edged-control", node, lambda: NOW, log), lambda: NOW, log)
@@ -300,11 +303,12 @@ async def test_what_controllers_do_not_read_costs_no_round(store: Store, autojum
     async with trio.open_nursery() as nursery:
         counted = control(store, "gw-a", Links(), kind=Counted)
         await nursery.start(counted.run)
-        await trio.sleep(1)
-        before = counted.rounds
         device = Key("devices.devices.kubeedge.io", "default", "d")
         body = dump({"apiVersion": "devices.kubeedge.io/v1beta1", "kind": "Device"})
         await store.write(Create(device, "u", body))
+        await store.write(PutStatus(device, dump({"state": "new"})))  # by now what it is has been read, if not before
+        await trio.sleep(1)
+        before = counted.rounds
         for at in range(20):
             await store.write(PutStatus(device, dump({"state": str(at)})))
             await trio.sleep(1)
@@ -321,4 +325,49 @@ async def test_a_limited_node_writes_its_own_node_only(store: Store) -> None:
         await trio.testing.wait_all_tasks_blocked()
         assert [node.key.name for node in store.list("nodes")] == ["gw-b"]
         assert store.list("namespaces") == []
+        nursery.cancel_scope.cancel()
+
+
+def device(**spec: Any) -> Any:
+    metadata = {"name": "boiler", "namespace": "default", "uid": UID}
+    return dump({"apiVersion": "devices.kubeedge.io/v1beta1", "kind": "Device", "metadata": metadata, "spec": spec})
+
+
+async def test_a_device_is_bound_and_says_so_when_no_node_has_its_labels(store: Store) -> None:
+    name = Key("devices.devices.kubeedge.io", "default", "boiler")
+
+    def served_by() -> str:
+        found = store.get(name)
+        assert found is not None
+        return str(json.loads(found.body)["spec"].get("nodeName", ""))
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(control(store, "gw-a", Links()).run)
+        await store.write(Create(name, UID, device(nodeSelector={"kubernetes.io/hostname": "gw-a"})))
+        await until(store, lambda: served_by() == "gw-a")
+        await store.write(PutStatus(name, dump({"state": "ok"})))
+        await store.write(Put(name, device(nodeSelector={"kubernetes.io/hostname": "gw-z"})))
+        await until(store, lambda: b"Unbound" in (store.list(name.resource)[0].status or b""))
+        assert served_by() == ""
+        nursery.cancel_scope.cancel()
+
+
+def range_of(store: Store, node: str) -> str:
+    found = store.get(Key("nodes", "", node))
+    assert found is not None
+    return typed(found, Node).spec.pod_cidr
+
+
+async def test_a_range_that_an_older_node_has_too_is_given_up_and_told(store: Store) -> None:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(control(store, "gw-b", Links("gw-a"), pods=IPv4Network("10.42.0.0/16")).run)
+        mine = range_of(store, "gw-b")
+        older = {"name": "gw-z", "creationTimestamp": "2020-01-01T00:00:00Z"}
+        body = {"apiVersion": "v1", "kind": "Node", "metadata": older, "spec": {"podCIDR": mine, "podCIDRs": [mine]}}
+        await store.write(Create(Key("nodes", "", "gw-z"), "u-z", dump(body)))
+        await until(store, lambda: len(store.list("events")) == 1)
+        assert range_of(store, "gw-b") not in ("", mine)
+        (event,) = (typed(each, Event) for each in store.list("events"))
+        assert (event.reason, event.type) == ("PodCIDRChanged", "Warning")
+        assert f"addresses of {range_of(store, 'gw-b')} from now on: {mine} is another node's" in event.message
         nursery.cancel_scope.cancel()

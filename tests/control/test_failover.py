@@ -83,7 +83,7 @@ def test_pods_of_other_nodes_stay() -> None:
 )
 def test_how_long_a_pod_stays(tolerations: Any, seconds: float | None) -> None:
     each = pod(tolerations=tolerations)
-    assert patience(each.pod) == seconds
+    assert patience(each.pod.spec.tolerations) == seconds
     assert len(moved(each, steady=seconds or 0.0).steps) == (seconds is not None)
     assert moved(each, steady=-1.0).again == (float("inf") if seconds is None else seconds)
 

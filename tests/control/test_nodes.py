@@ -1,5 +1,8 @@
 import json
+from ipaddress import IPv4Network
 from typing import Any
+
+from msgspec.structs import replace
 
 from edged.control.nodes import Facts, describe, is_unseen, seen, unseen
 from edged.model.core import Node, NodeSystemInfo
@@ -40,6 +43,37 @@ def test_labels_of_people_stay_and_ours_come_back() -> None:
     labels = json.loads(put.body)["metadata"]["labels"]
     assert labels["owner"] == "ot"
     assert labels["room"] == "cellar"
+
+
+PODS = FACTS._replace(pods=IPv4Network("10.42.0.0/16"))
+
+
+def range_of(obj: Object) -> str:
+    spec = whole(obj)["spec"]
+    assert spec.get("podCIDRs", []) == ([spec["podCIDR"]] if "podCIDR" in spec else [])
+    return str(spec.get("podCIDR", ""))
+
+
+def test_a_node_takes_a_range_and_keeps_it_beside_what_people_wrote() -> None:
+    obj = made(PODS)
+    assert range_of(obj).startswith("10.42.")
+    assert describe(obj, PODS, NOW + 1000, [typed(obj, Node)]) == []
+    cordoned = obj._replace(body=obj.body.replace(b'"spec":{', b'"spec":{"unschedulable":true,'))
+    [put] = describe(cordoned, FACTS, NOW, [typed(cordoned, Node)])
+    assert isinstance(put, Put)
+    assert whole(cordoned._replace(body=put.body))["spec"] == {"unschedulable": True}, "who has no pod network has no range"
+
+
+def test_a_node_that_takes_what_an_older_one_has_takes_another() -> None:
+    obj = made(PODS)
+    other = typed(obj, Node)
+    older = replace(other, metadata=replace(other.metadata, name="gw-b", creation_timestamp="2020-01-01T00:00:00Z"))
+    [put] = describe(obj, PODS, NOW, [typed(obj, Node), older])
+    assert isinstance(put, Put)
+    moved = obj._replace(body=put.body)
+    assert range_of(moved) not in ("", range_of(obj))
+    younger = replace(older, metadata=replace(older.metadata, creation_timestamp="2030-01-01T00:00:00Z"))
+    assert describe(obj, PODS, NOW, [typed(obj, Node), younger]) == []
 
 
 def parsed(obj: Object) -> tuple[Object, Node]:

@@ -18,6 +18,6 @@ def test_nothing_stands_twice() -> None:
 
 @pytest.mark.parametrize("row", KINDS, ids=lambda row: row.kind)
 def test_the_struct_of_a_row_is_its_kind(row: Row) -> None:
-    assert row.acts.__name__ == row.kind
+    assert row.acts.__name__ == ("Shown" if row.shows else "") + row.kind
     assert ("status" in row.acts.__struct_fields__) >= (row.status and row.kind != "Service")
     assert row.scope in ("fleet", "group")

@@ -2,20 +2,23 @@
 
 import copy
 from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
 from random import Random
 from typing import Any
 
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from edged.control import deployments, failover, lease, nodes, slices
+from edged.control import deployments, devices, failover, lease, nodes, slices
 from edged.control.pods import Owned
 from edged.control.scheduler import Places, schedule
-from edged.device.mapper import mapper_for
+from edged.device.mapper import Mappers
 from edged.device.twin import DeviceTwin
 from edged.device.wiring import wire
 from edged.errors import InvalidError
 from edged.mesh import peek
+from edged.mesh.pods import members
 from edged.mesh.rules import Target, ruleset
 from edged.mesh.table import build
 from edged.model.core import Node, Pod, Service
@@ -23,11 +26,13 @@ from edged.model.devices import Device, DeviceModel
 from edged.model.istio import DestinationRule
 from edged.model.kinds import BY_KIND
 from edged.model.objects import Key, Object, check_stored, split, typed
+from edged.model.ranges import claim
 from edged.runtime import pod as life
 from edged.runtime.driver import Identity, Observed
 from edged.runtime.spec import container_spec
 from edged.runtime.status import Place
 
+PODS = IPv4Network("10.42.0.0/16")
 NOW = 1_786_000_000.0
 UID = "7b1f2f2e-0000-4000-8000-000000000001"
 JSON = dict[str, Any]
@@ -108,7 +113,12 @@ SAMPLES: list[JSON] = [
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": {"name": "gw-a", "uid": UID, "labels": {"a": "b"}},
-        "spec": {"unschedulable": False, "taints": [{"key": "node.kubernetes.io/unreachable", "effect": "NoSchedule"}]},
+        "spec": {
+            "unschedulable": False,
+            "taints": [{"key": "node.kubernetes.io/unreachable", "effect": "NoSchedule"}],
+            "podCIDR": "10.42.7.0/24",
+            "podCIDRs": ["10.42.7.0/24"],
+        },
         "status": {"allocatable": {"memory": "1Gi"}, "capacity": {"memory": "1Gi"}, "conditions": READY},
     },
     {
@@ -133,12 +143,17 @@ SAMPLES: list[JSON] = [
         "spec": {
             "deviceModelRef": {"name": "m"},
             "nodeName": "gw-a",
+            "nodeSelector": {"bus": "1"},
+            "tolerations": [{"key": "k", "operator": "Exists", "tolerationSeconds": 5, "effect": "NoExecute"}],
+            "stateReport": {"reportCycle": 60000},
             "protocol": {"protocolName": "modbus", "configData": {"ip": "127.0.0.1", "port": 5020, "slaveID": 1}},
             "properties": [
                 {
                     "name": "t",
                     "collectCycle": 500,
                     "reportCycle": 500,
+                    "deadband": "0.5",
+                    "reportStrategy": "OnChange",
                     "desired": {"value": "2", "metadata": {"type": "int"}},
                     "visitors": {
                         "protocolName": "modbus",
@@ -199,22 +214,34 @@ def _stored(value: JSON) -> Object:
 def test_every_room_takes_it(objects: list[Object]) -> None:
     pod, deployment, service, rule, node, held, model, device = objects
     _control(pod, deployment, service, node)
+    _bind(device, typed(node, Node))
     lease.take(held, "gw-a", NOW)
-    _mesh(typed(service, Service), typed(pod, Pod), typed(rule, DestinationRule))
+    _mesh(typed(service, Service), typed(pod, Pod), typed(rule, DestinationRule), typed(node, Node))
     _run(typed(pod, Pod))
     typed(node, Node)
-    wiring = wire(typed(device, Device), typed(model, DeviceModel), mapper_for)
+    wiring = wire(typed(device, Device), typed(model, DeviceModel), Mappers(Path()).find)
     twin = DeviceTwin(wiring, typed(device, Device).status, 0.0, Random(1))
     twin.status(1.0, NOW)
     if wiring.properties:
-        twin.connected(0.0)
+        twin.connected(0.0, NOW)
         twin.task(1.0)
         twin.lost("away", 2.0)
         twin.status(3.0, NOW)
 
 
-def _mesh(service: Service, pod: Pod, rule: DestinationRule) -> None:
-    table = build([service], [pod], "gw-a", rules=[rule])
+def _bind(device: Object, node: Node) -> None:
+    things = devices.read([device])
+    group = failover.Group(frozenset({"gw-a", "gw-b"}), {"gw-a": 0.0}, 0.0)
+    devices.plan(things, devices.Hosts([node], things), group, 60.0, NOW)
+
+
+def _mesh(service: Service, pod: Pod, rule: DestinationRule, node: Node) -> None:
+    by_address = members(PODS, [service], [pod], [node], "gw-a")
+    table = build([service], [pod], "gw-a", rules=[rule], by_address=by_address)
+    assert all(IPv4Address(address) in PODS for address in by_address.at)
+    assert by_address.own is None or by_address.own.subnet_of(PODS), "it is part of a ruleset"
+    table.called(pod.status.pod_ip, 80)
+    assert claim("gw-a", "", PODS, [node]) in map(str, PODS.subnets(new_prefix=24))
     targets = {}
     for door, called in table.doors.items():
         entry = table.entries[called.name]
@@ -222,7 +249,7 @@ def _mesh(service: Service, pod: Pod, rule: DestinationRule) -> None:
         assert all(0 < port < 1 << 16 for port in (door.port, *(each.port for each in endpoints)))
         assert door.protocol in ("TCP", "UDP")
         assert not {"\n", ";", "}"} & set("".join((door.address, *(each.ip for each in endpoints)))), "it is part of a ruleset"
-        assert table.admits(called.name, "default") in (True, False)
+        assert table.admits(called, "default") in (True, False)
         targets[door] = Target(4000, tuple((each.ip, each.port) for each in endpoints), entry.policy.kind)
         peek.header(b"GET / HTTP/1.1\r\nx-user: a\r\n\r\n", entry.policy.header)
     ruleset(targets, "169.254.96.16", ())

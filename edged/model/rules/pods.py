@@ -19,6 +19,7 @@ from edged.model.core import (
     ResourceRequirements,
     Toleration,
 )
+from edged.model.failover import Placed
 from edged.model.rules.metadata import NOT_NEGATIVE, failover_rule, labels
 
 PROTOCOLS = ("SCTP", "TCP", "UDP")
@@ -75,6 +76,11 @@ def pod_spec(spec: PodSpec, path: str) -> Iterator[Cause]:
         yield causes.invalid(f"{path}.nodeName", spec.node_name, wrong)
     if spec.hostname and (wrong := names.label(spec.hostname)):
         yield causes.invalid(f"{path}.hostname", spec.hostname, wrong)
+    yield from placement(spec, path)
+
+
+def placement(spec: Placed, path: str) -> Iterator[Cause]:
+    """Which nodes a pod or a device may be on."""
     yield from labels(spec.node_selector, f"{path}.nodeSelector")
     for at, toleration in enumerate(spec.tolerations):
         yield from _toleration(toleration, f"{path}.tolerations[{at}]")
