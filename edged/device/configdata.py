@@ -50,6 +50,8 @@ def _unknown(name: str, known: list[str]) -> Cause:
 
 
 def _words(error: str, type_: inspect.Type) -> str:
+    if isinstance(type_, inspect.UnionType):  # a field that may be left out
+        type_ = next(each for each in type_.types if not isinstance(each, inspect.NoneType))
     if isinstance(type_, inspect.LiteralType):
         return f"expected one of {', '.join(str(value) for value in type_.values)}"
     if isinstance(type_, inspect.IntType) and type_.ge is not None and type_.le is not None:

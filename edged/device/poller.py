@@ -1,26 +1,36 @@
 """One device: a task that talks to it and a task that stores its status, over one twin. A shell."""
 
 import math
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
+import msgspec
 import trio
 
-from edged.device.mapper import PropertyError, Session
+from edged.device.calls import Call
+from edged.device.mapper import Calls, Found, Point, PropertyError, Sample, Session
+from edged.device.readings import Take
 from edged.device.twin import DeviceTwin, Read, Write
 from edged.device.wiring import Wiring
-from edged.errors import ConflictError, EdgedError, NotFoundError, ProtocolError, StorageError, UnreachableError
+from edged.errors import ConflictError, EdgedError, InvalidError, NotFoundError, ProtocolError, StorageError, UnreachableError
 from edged.kit.backoff import Backoff
 from edged.kit.log import Log
+from edged.kit.supervise import first
 from edged.model.devices import DeviceStatus
+from edged.model.meta import JSON
 from edged.model.objects import Key, Object, dump
+from edged.model.values import to_text
+from edged.store.events import NORMAL, WARNING, Recorder
 from edged.store.store import Store
 from edged.store.writes import PutStatus
 
 RETRY_FIRST_S, RETRY_CAP_S = 0.5, 30.0  # a device that is away or answers nonsense
 CLOSE_S = 2.0  # a connection that cannot be closed in this time is dropped
-BATCH_S = 0.05  # what is read within this time is stored together
+BATCH_S = 0.05  # statuses are stored at multiples of this: those of many devices in one commit
+MAX_CALLS = 8  # that wait for a device: each is a request of a person, who waits CALL_S
+CALL_S = 8.0  # for a call to be done: less than a node gives another for its answer
 STORE_AGAIN_S = 5.0  # a disk that takes no writes is asked again after this: it is used within 10 s of taking them again
 
 
@@ -36,19 +46,65 @@ class Poller:
         wall: Callable[[], float],
         random: Random,
         log: Log,
+        take: Take,
+        recorder: Recorder,
     ) -> None:
+        self._device, self._recorder = device, recorder
         self._key: Key = device.key
         self._uid = device.uid
         self._store, self._wall, self._random, self._log = store, wall, random, log
         self._twin = DeviceTwin(wiring, status, trio.current_time(), random)
+        self._take = take
         self._to_talk, self._to_report = _Bell(), _Bell()
         self._trouble = False
+        self._calls: deque[_Waiting] = deque()
+        self._said = (device.status, device.status)  # what the store has, and what is on its way there
+        self._early: list[tuple[Point, Found]] | None = None  # heard in the moment before the twin knows what is listened to
+
+    def contradicted(self, status: bytes | None) -> None:
+        """The store has this status: what another wrote there (a leader that took this node for lost) is answered."""
+        if status not in self._said:
+            self._said = (status, status)
+            self._twin.contradicted(msgspec.json.decode(status or b"{}", type=DeviceStatus), trio.current_time())
+            self._to_report.ring()
 
     def rewire(self, wiring: Wiring) -> None:
         """The device or its model was changed; a device that is away is tried again at once."""
         if wiring != self._twin.wiring:
             self._twin.rewire(wiring, trio.current_time())
             self._to_talk.ring()
+            self._to_report.ring()
+
+    @property
+    def wiring(self) -> Wiring:
+        """What is done with the device now."""
+        return self._twin.wiring
+
+    async def call(self, call: Call) -> JSON:
+        """Do this on the device, between two reads. UnreachableError when it is away or busy, InvalidError when it refuses.
+
+        The answer has the `values` that were read back, or the `results` of a method of the mapper's own.
+        """
+        if not self._twin.answers:
+            raise UnreachableError(f"the device does not answer: {self._twin.trouble or 'it was not reached yet'}")
+        if len(self._calls) >= MAX_CALLS:
+            raise UnreachableError(f"{MAX_CALLS} calls wait for the device already; try again")
+        waiting = _Waiting(call)
+        self._calls.append(waiting)
+        self._to_talk.ring()
+        with trio.move_on_after(CALL_S):
+            await waiting.done.wait()
+        if waiting in self._calls:
+            self._calls.remove(waiting)
+        if isinstance(waiting.outcome, EdgedError):
+            raise waiting.outcome
+        if waiting.outcome is None:
+            raise UnreachableError(f"the device did not answer within {CALL_S:g} s; whether the call was heard is not known")
+        return waiting.outcome
+
+    def pushing(self, problems: Sequence[str] | None) -> None:
+        """What keeps this device's readings from the targets of its pushMethods; None: it has none."""
+        if self._twin.pushing(problems):
             self._to_report.ring()
 
     async def run(self) -> None:
@@ -65,19 +121,21 @@ class Poller:
                     await self._talk(backoff)
                 else:
                     await self._to_talk.wait(math.inf)
-            except UnreachableError as error:
-                self._twin.lost(str(error), trio.current_time())
-                await self._pause(error, backoff)
-            except ProtocolError as error:
-                self._twin.garbled(str(error))
-                await self._pause(error, backoff)
+            except* UnreachableError as errors:
+                self._broke(first(errors))
+                self._twin.lost(str(first(errors)), trio.current_time())
+            except* ProtocolError as errors:
+                self._broke(first(errors))
+                self._twin.garbled(str(first(errors)))
+            else:
+                continue
+            self._to_report.ring()
+            await self._to_talk.wait(trio.current_time() + backoff.next())
 
-    async def _pause(self, error: EdgedError, backoff: Backoff) -> None:
+    def _broke(self, error: BaseException) -> None:
         if not self._trouble:
             self._log.warning(f"{error}; trying again until it answers, at least every {RETRY_CAP_S:g} s")
         self._trouble = True
-        self._to_report.ring()
-        await self._to_talk.wait(trio.current_time() + backoff.next())
 
     async def _talk(self, backoff: Backoff) -> None:
         """One session, until it breaks (UnreachableError, ProtocolError) or the device is to be found elsewhere."""
@@ -86,35 +144,82 @@ class Poller:
             return
         session = await mapper.connect(address)
         try:
-            self._twin.connected(trio.current_time())
-            while self._twin.wiring.properties and self._twin.wiring.address == address:
-                await self._next(session, backoff)
+            while self._at(address):
+                async with trio.open_nursery() as nursery:
+                    wants, self._early = self._twin.wants(), []
+                    heard = await nursery.start(session.listen, wants, self._heard)
+                    self._twin.connected(trio.current_time(), self._wall(), heard)
+                    early, self._early = self._early, None
+                    self._heard(early)
+                    while self._twin.wants() == wants and self._at(address):
+                        await self._next(session, backoff)
+                    nursery.cancel_scope.cancel()
         finally:
             with trio.move_on_after(CLOSE_S, shield=True):
                 await session.aclose()
 
+    def _at(self, address: Any) -> bool:
+        return bool(self._twin.wiring.properties) and self._twin.wiring.address == address
+
     async def _next(self, session: Session[Any], backoff: Backoff) -> None:
+        if self._calls:
+            await self._answer(session, self._calls.popleft())
         task = self._twin.task(trio.current_time())
         if task is None:
             await self._to_talk.wait(self._twin.deadline())
         elif isinstance(task, Read):
-            await self._read(session, task)
+            found = await session.read([wired.point for wired in task.wired])
+            self._twin.read(task, found, trio.current_time(), self._wall())
         else:
             await self._write(session, task)
-        self._to_report.ring()
+        self._pass_on()
         if self._twin.answers:
             backoff.reset()
             if self._trouble:
                 self._log.info("answers again")
             self._trouble = False
 
-    async def _read(self, session: Session[Any], task: Read) -> None:
+    def _heard(self, found: Sequence[tuple[Point, Found]]) -> None:
+        if self._early is not None:
+            self._early += found
+        elif found:
+            self._twin.heard(found, trio.current_time(), self._wall())
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        if readings := self._twin.readings():
+            self._take(self._key.namespace, self._key.name, readings)
+        self._to_report.ring()
+
+    async def _answer(self, session: Session[Any], waiting: "_Waiting") -> None:
         try:
-            value = await session.read(task.wired.point)
+            waiting.outcome = await self._do(session, waiting.call)
         except PropertyError as error:
-            self._twin.unread(task, str(error), self._wall())
-        else:
-            self._twin.read(task, value, self._wall())
+            waiting.outcome = InvalidError(str(error))
+        except (UnreachableError, ProtocolError) as error:
+            waiting.outcome = UnreachableError(f"{error}; whether the call was heard is not known")
+            raise
+        finally:
+            waiting.done.set()
+
+    async def _do(self, session: Session[Any], call: Call) -> JSON:
+        if not call.writes:
+            if not isinstance(session, Calls):
+                raise PropertyError(f"method {call.method} names no properties, and the protocol has no methods of its own")
+            return {"results": [to_text(each) for each in await session.call(call.method, call.arguments)]}
+        values = {}
+        for wired, value in call.writes:
+            try:
+                await session.write(wired.point, value)
+            except PropertyError as error:
+                raise PropertyError(f"{wired.name}: {error}") from error
+            values[wired.name] = to_text(value)
+            found = (await session.read([wired.point]))[0] if wired.read_back else None
+            if isinstance(found, Sample):
+                self._twin.read(Read((wired,)), [found], trio.current_time(), self._wall())
+                if found.value != value:
+                    raise PropertyError(f"{wired.name}: {to_text(value)} was written, {to_text(found.value)} reads back")
+        return {"values": values}
 
     async def _write(self, session: Session[Any], task: Write) -> None:
         try:
@@ -122,27 +227,28 @@ class Poller:
         except PropertyError as error:
             self._twin.unwritten(task, str(error), self._wall())
             return
-        try:
-            found = await session.read(task.wired.point)
-        except PropertyError:  # it can be written, but not read: its confirmation must do
-            found = None
-        self._twin.written(task, found, trio.current_time(), self._wall())
+        found = (await session.read([task.wired.point]))[0] if task.wired.read_back else None
+        read = found if isinstance(found, Sample) else None  # it can be written, but not read: its confirmation must do
+        self._twin.written(task, read, trio.current_time(), self._wall())
 
     async def _report(self) -> None:
         refused = ""
         while True:
+            for note in self._twin.notes():
+                await self._recorder.record(self._device, WARNING if note.trouble else NORMAL, note.reason, note.message)
             now = trio.current_time()
-            if self._twin.status(now, self._wall()) is None:
+            if not self._twin.has_news(now):
                 await self._to_report.wait(self._twin.report_deadline(now))
                 continue
-            await trio.sleep(BATCH_S)
+            await trio.sleep_until((now // BATCH_S + 1) * BATCH_S)
             now = trio.current_time()
             status = self._twin.status(now, self._wall())
-            if status is None:  # it is again as it was
+            if status is None:
                 continue
+            said = dump(status)
+            self._said = (self._said[0], said)
             try:
-                write = PutStatus(self._key, dump(status), uid=self._uid, volatile=self._twin.volatile(status))
-                await self._store.write(write)
+                await self._store.write(PutStatus(self._key, said, uid=self._uid, volatile=self._twin.volatile(status)))
             except (NotFoundError, ConflictError):
                 return  # it is gone, or another of its name is there: who started this task sees it, too
             except StorageError as error:
@@ -152,7 +258,17 @@ class Poller:
                 await trio.sleep(STORE_AGAIN_S)
             else:
                 refused = ""
+                self._said = (said, said)
                 self._twin.stored(status, now)
+
+
+class _Waiting:
+    """A call that waits for its turn; its outcome is there when it is `done`."""
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self.done = trio.Event()
+        self.outcome: JSON | EdgedError | None = None
 
 
 class _Bell:

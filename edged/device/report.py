@@ -4,12 +4,22 @@ import datetime
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from edged.device.alarms import Alarm
 from edged.model.devices import DeviceStatus, Twin, TwinValue
 from edged.model.meta import Condition
 
 UNTRIED, ANSWERS, AWAY, GARBLED = "untried", "answers", "away", "garbled"
 MAX_TOLD = 8  # problems in one condition; more would not be read
 CONNECTED = "Connected"
+ALARM = "Alarm."  # and the property, a dot, the alarm: the type of an alarm's condition
+
+
+class Note(NamedTuple):
+    """Something that happened to a device and is worth an Event; `trouble` says that somebody should look."""
+
+    reason: str
+    message: str
+    trouble: bool = False
 
 
 class Health(NamedTuple):
@@ -19,7 +29,7 @@ class Health(NamedTuple):
     was there a moment ago. The lists name their property or field: `wiring` mistakes in the manifests, `readings` that
     are not usable or outside their limits, `refused` desired values that are not written, `failed` those that the device
     did not take, `pending` those that wait for it. `usable` says that some property gives a value, `desires` that there
-    is any desired value.
+    is any desired value. `alarms` come with their names, PROPERTY.ALARM.
     """
 
     link: str
@@ -32,6 +42,8 @@ class Health(NamedTuple):
     pending: Sequence[str]
     usable: bool
     desires: bool
+    pushing: Sequence[str] | None = None
+    alarms: Sequence[tuple[str, Alarm]] = ()
 
 
 def state(health: Health) -> str:
@@ -61,6 +73,8 @@ def conditions(health: Health, before: Sequence[Condition], wall: float) -> tupl
 
 def _aspects(health: Health) -> list[tuple[str, str, str, str]]:
     found = [_aspect("Configured", "Wired", "WrongConfiguration", health.wiring)]
+    if health.pushing is not None:
+        found.append(_aspect("Pushed", "Taken", "NotTaken", health.pushing))
     if health.link == UNTRIED:
         return found
     if health.link == ANSWERS:
@@ -72,6 +86,8 @@ def _aspects(health: Health) -> list[tuple[str, str, str, str]]:
     if health.desires:
         reason = "Refused" if health.refused else "NotTaken" if health.failed else "Pending"
         found.append(_aspect("DesiredApplied", "Applied", reason, [*health.refused, *health.failed, *health.pending]))
+    for name, alarm in health.alarms:
+        found.append((f"{ALARM}{name}", "True" if alarm.raised else "False", alarm.limit.severity.capitalize(), alarm.words))
     return found
 
 
@@ -111,6 +127,14 @@ def _said(status: DeviceStatus) -> object:
 def twin_value(text: str, type_: str, wall: float) -> TwinValue:
     """A value with KubeEdge's metadata: `timestamp` in milliseconds since 1970, `type` in lower case."""
     return TwinValue(text, {"timestamp": str(int(wall * 1000)), "type": type_.lower()})
+
+
+def versioned(value: TwinValue, before: TwinValue) -> TwinValue:
+    """`value` in place of the one `before`, with the version that follows when it is another."""
+    text = before.metadata.get("version", "0")
+    last = int(text) if text.isdecimal() else 0
+    version = last if value.value == before.value and last else last + 1
+    return TwinValue(value.value, {**value.metadata, "version": str(version)}) if value.metadata else value
 
 
 def twins(values: Sequence[tuple[str, TwinValue, TwinValue]]) -> tuple[Twin, ...]:

@@ -7,8 +7,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,18 @@ import msgspec
 import pytest
 import trio
 
+from edged.device.mapper import Mappers
+from edged.device.readings import Reading
 from edged.device.worker import Devices
 from edged.kit.executor import Inline
 from edged.kit.log import Log
+from edged.model.core import Event
 from edged.model.devices import Device, DeviceModel, DeviceStatus
 from edged.model.objects import dump, key, typed
+from edged.store.events import Recorder
 from edged.store.store import Store, open_store
 from edged.store.writes import Create, Put
+from tests.device.broker import Mosquitto
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 30.0
@@ -98,13 +103,26 @@ def parts() -> type[Parts]:
 class Fleet:
     """A store with devices in it, as one node sees it."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, state_dir: Path) -> None:
         self.store = store
+        self.mappers = Mappers(state_dir)
         self.log = io.StringIO()
+        self.readings: list[tuple[str, Reading]] = []
         self._uids = itertools.count(1)
 
-    def devices(self, node: str = "gw-a") -> Devices:
-        return Devices(self.store, node, time.time, random.Random(7), Log(stream=self.log))
+    def devices(self, node: str = "gw-a", listed: Callable[[Sequence[Device]], None] = lambda devices: None) -> Devices:
+        log = Log(stream=self.log)
+        return Devices(self.store, node, time.time, random.Random(7), log, self.take, self.recorder(node), self.mappers, listed)
+
+    def recorder(self, node: str = "gw-a") -> Recorder:
+        return Recorder(self.store, "edged-device", node, time.time, Log(stream=self.log))
+
+    def events(self) -> list[tuple[str, str, str]]:
+        found = [typed(each, Event) for each in self.store.list("events")]
+        return sorted((each.type, each.reason, each.message) for each in found)
+
+    def take(self, namespace: str, name: str, readings: Sequence[Reading]) -> None:
+        self.readings += [(f"{namespace}/{name}", each) for each in readings]
 
     async def apply(self, value: dict[str, Any]) -> None:
         kind = Device if value["kind"] == "Device" else DeviceModel
@@ -138,10 +156,10 @@ class Fleet:
 
 
 @pytest.fixture
-async def fleet_of_devices() -> AsyncIterator[Fleet]:
+async def fleet_of_devices(tmp_path: Path) -> AsyncIterator[Fleet]:
     numbers = itertools.count(1)
     async with open_store(":memory:", origin="gw-a", stamp=lambda: next(numbers) << 16, executor=Inline()) as store:
-        made = Fleet(store)
+        made = Fleet(store, tmp_path)
         await made.apply(MODEL)
         yield made
 
@@ -238,12 +256,18 @@ def modbus_blocks() -> Iterator[int]:
 
 
 class Bank:
-    """Holding registers that answer by the book; `requests` counts, `unreadable` addresses answer reads with exception 2."""
+    """Holding registers that answer by the book; `requests` counts, `asked_for` has every PDU.
+
+    `unreadable` addresses answer reads with exception 2, `silent` ones nothing; functions of `lacks` exception 1.
+    """
 
     def __init__(self, **registers: int) -> None:
         self.registers = {int(name[1:]): value for name, value in registers.items()}
         self.unreadable: set[int] = set()
+        self.silent: set[int] = set()
+        self.lacks: set[int] = set()
         self.requests = 0
+        self.asked_for: list[bytes] = []
         self._asked = trio.Event()
         self.written: list[int] = []
 
@@ -256,19 +280,52 @@ class Bank:
                 await self._asked.wait()
 
     async def answer(self, stream: trio.SocketStream, request: bytes) -> None:
+        """One request of Modbus TCP."""
         self.requests += 1
         self._asked.set()
-        function, address = request[7], int.from_bytes(request[8:10], "big")
-        if function == 3 and (address in self.unreadable or address not in self.registers):
-            await stream.send_all(request[:4] + b"\0\3" + request[6:7] + b"\x83\2")
-        elif function == 3:
-            await stream.send_all(request[:4] + b"\0\5" + request[6:8] + b"\2" + self.registers[address].to_bytes(2, "big"))
-        else:
-            self.registers[address] = int.from_bytes(request[10:12], "big")
-            self.written.append(self.registers[address])
-            await stream.send_all(request)
+        pdu = self.pdu(request[7:])
+        if pdu:
+            await stream.send_all(request[:4] + (1 + len(pdu)).to_bytes(2, "big") + request[6:7] + pdu)
+
+    def pdu(self, asked: bytes) -> bytes:
+        """What is answered; nothing for silence."""
+        self.asked_for.append(asked)
+        function, address, word = asked[0], int.from_bytes(asked[1:3], "big"), int.from_bytes(asked[3:5], "big")
+        places = range(address, address + (word if function in {3, 16} else 1))
+        if self.silent & set(places):
+            return b""
+        if function in self.lacks:
+            return bytes([0x80 | function, 1])
+        if function == 3:
+            if not set(places) <= set(self.registers) - self.unreadable:
+                return b"\x83\2"
+            data = b"".join(self.registers[each].to_bytes(2, "big") for each in places)
+            return b"\x03" + bytes([len(data)]) + data
+        if function == 22:
+            self._write(address, self.registers[address] & word | int.from_bytes(asked[5:7], "big"))
+        for at, each in enumerate(places if function in {6, 16} else ()):
+            self._write(each, word if function == 6 else int.from_bytes(asked[6 + 2 * at : 8 + 2 * at], "big"))
+        return asked[:5] if function == 16 else asked
+
+    def _write(self, address: int, value: int) -> None:
+        self.registers[address] = value
+        self.written.append(value)
 
 
 @pytest.fixture
 def bank() -> type[Bank]:
     return Bank
+
+
+@pytest.fixture(scope="session")
+def mosquitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
+    """A real broker that all tests share: use topics of your own. Mark the test `tool("mosquitto")`."""
+    with Mosquitto(tmp_path_factory.mktemp("mosquitto")) as broker:
+        yield broker
+
+
+@pytest.fixture
+def own_mosquitto(tmp_path: Path) -> Iterator[Callable[..., Mosquitto]]:
+    """`own_mosquitto(lines of its configuration…)`: a broker of one's own, to be stopped and started."""
+    with ExitStack() as running:
+        yield lambda *lines: running.enter_context(Mosquitto(tmp_path, lines))

@@ -2,13 +2,14 @@ import io
 import json
 import random
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 
 from edged.device import poller
-from edged.device.mapper import mapper_for
+from edged.device.mapper import Mappers
 from edged.device.poller import Poller
 from edged.device.wiring import Wiring, wire
 from edged.kit.log import Log
@@ -23,11 +24,12 @@ def make(fleet: Any, parts: Any, **device: Any) -> tuple[Poller, io.StringIO]:
     stored = fleet.store.get(key(Device, "thermometer", "default"))
     log = io.StringIO()
     wiring = rewired(parts, **device)
-    return Poller(stored, wiring, DeviceStatus(), fleet.store, time.time, random.Random(1), Log(stream=log)), log
+    told = fleet.take, fleet.recorder()
+    return Poller(stored, wiring, DeviceStatus(), fleet.store, time.time, random.Random(1), Log(stream=log), *told), log
 
 
 def rewired(parts: Any, **device: Any) -> Wiring:
-    return wire(parts.device(**device), parts.model(), mapper_for)
+    return wire(parts.device(**device), parts.model(), Mappers(Path()).find)
 
 
 @pytest.fixture(autouse=True)
@@ -162,3 +164,19 @@ async def test_a_device_that_is_another_by_now_gets_no_status(
         nursery.cancel_scope.cancel()
     assert fleet.status() == DeviceStatus()
     assert log.getvalue() == ""
+
+
+async def test_a_value_that_is_not_read_back_counts_when_the_device_confirmed_it(
+    fleet_of_devices: Any, parts: Any, bank: Any, hostile: Any
+) -> None:
+    fleet, registers = fleet_of_devices, bank(r0=210)
+    registers.unreadable = {0}
+    async with hostile(registers.answer) as port:
+        setpoint = {"desired": {"value": "22"}, "readBack": False, "visitors": parts.visitor(0), "collectCycle": 60_000}
+        await fleet.apply(parts.device_json(port=port, setpoint=setpoint))
+        one, _ = make(fleet, parts, port=port, setpoint=setpoint)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one.run)
+            await fleet.until(lambda: fleet.condition("DesiredApplied")[0] == "True")
+            nursery.cancel_scope.cancel()
+    assert registers.written == [220]

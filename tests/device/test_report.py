@@ -16,6 +16,7 @@ from edged.device.report import (
     state,
     twin_value,
     twins,
+    versioned,
 )
 from edged.model.devices import DeviceStatus, Twin, TwinValue
 from edged.model.meta import Condition
@@ -55,6 +56,8 @@ def test_states(more: dict[str, Any], expected: str) -> None:
         ({}, "Connected", ("True", "Answers", "")),
         ({"link": AWAY, "link_text": "gone"}, "Connected", ("False", "Unreachable", "gone")),
         ({"link": GARBLED, "link_text": "odd"}, "Connected", ("False", "Nonsense", "odd")),
+        ({"pushing": []}, "Pushed", ("True", "Taken", "")),
+        ({"pushing": ["x: away"], "link": UNTRIED}, "Pushed", ("False", "NotTaken", "x: away")),
         ({}, "ReadingsValid", ("True", "AsModelled", "")),
         ({"readings": ["x: 9 is over"]}, "ReadingsValid", ("False", "NotAsModelled", "x: 9 is over")),
         ({"link": AWAY}, "ReadingsValid", None),
@@ -115,3 +118,12 @@ def test_readings_and_times_may_be_lost_and_nothing_else() -> None:
     assert lasting(status(), DeviceStatus())
     failed = Condition("ReadingsValid", "False", "NotAsModelled", "", rfc3339(0))
     assert lasting(status(), DeviceStatus(status().twins, "ok", rfc3339(1), (failed,)))
+
+
+def test_versions_count_values() -> None:
+    first = versioned(twin_value("1", "INT", 1.0), TwinValue())
+    assert first.metadata == {"timestamp": "1000", "type": "int", "version": "1"}
+    assert versioned(twin_value("1", "INT", 2.0), first).metadata["version"] == "1"
+    assert versioned(twin_value("2", "INT", 2.0), first).metadata["version"] == "2"
+    assert versioned(TwinValue(), first) == TwinValue()
+    assert versioned(twin_value("2", "INT", 2.0), TwinValue("2", {"version": "two"})).metadata["version"] == "1"

@@ -7,7 +7,8 @@ import msgspec
 import pytest
 import yaml
 
-from edged.device.mapper import mapper_for
+from edged.device.mapper import Mappers
+from edged.device.modbus.registers import decoder
 from edged.device.wiring import Desired, Wiring, meaning, wire
 from edged.model.devices import Device, DeviceModel
 
@@ -16,8 +17,10 @@ EXAMPLE = Path(__file__).parents[2] / "packaging" / "examples" / "thermometer.ya
 
 @pytest.fixture
 def wired(parts: Any) -> Callable[..., Wiring]:
+    mappers = Mappers(Path())
+
     def make(model: Any = None, **properties: Any) -> Wiring:
-        return wire(parts.device(**properties), model or parts.model(), mapper_for)
+        return wire(parts.device(**properties), model or parts.model(), mappers.find)
 
     return make
 
@@ -38,7 +41,7 @@ def test_a_sound_device(wired: Callable[..., Wiring]) -> None:
 
 
 def test_a_missing_model(parts: Any) -> None:
-    found = wire(parts.device(), None, mapper_for)
+    found = wire(parts.device(), None, Mappers(Path()).find)
     assert found == Wiring(None, None, (), ('spec.deviceModelRef.name: there is no DeviceModel "default/thermometer"',))
 
 
@@ -52,12 +55,12 @@ def test_a_missing_model(parts: Any) -> None:
             "spec.protocol.configData.port: expected a whole number from 1 to 65535, got 0",
         ),
         ({"configData": {"ip": ""}}, "spec.protocol.configData.ip: expected an IP address"),
-        ({"configData": {"serialPort": "/dev/ttyS0"}}, "spec.protocol.configData.serialPort: Modbus RTU is not supported"),
+        ({"configData": {"serialPort": "ttyS0"}}, "spec.protocol.configData.serialPort: expected the path of a device"),
         ({"configData": {}}, "spec.protocol.configData.ip: is missing"),
     ],
 )
 def test_a_device_that_cannot_be_found(parts: Any, protocol: dict[str, Any], said: str) -> None:
-    found = wire(parts.device(protocol=protocol), parts.model(), mapper_for)
+    found = wire(parts.device(protocol=protocol), parts.model(), Mappers(Path()).find)
     assert (found.mapper, found.properties) == (None, ())
     assert found.problems[0].startswith(said)
 
@@ -125,8 +128,68 @@ def test_the_meaning_of_a_text(wired: Callable[..., Wiring]) -> None:
 
 def test_the_example_is_sound() -> None:
     model, device = yaml.safe_load_all(EXAMPLE.read_text())
-    found = wire(msgspec.convert(device, Device), msgspec.convert(model, DeviceModel), mapper_for)
+    found = wire(msgspec.convert(device, Device), msgspec.convert(model, DeviceModel), Mappers(Path()).find)
     assert (found.problems, found.refused()) == ((), [])
     assert [each.name for each in found.properties] == ["temperature", "setpoint"]
-    assert found.properties[0].point.decode([0xFFFF]) == Decimal("-0.1")
+    assert decoder(found.properties[0].point)(b"\xff\xff") == Decimal("-0.1")
     assert found.properties[1].desired == Desired("21", Decimal(21))
+
+
+def test_a_model_may_have_the_places(parts: Any) -> None:
+    def place(model: dict[str, Any]) -> None:
+        model["spec"]["protocolConfigData"] = {"ip": "192.0.2.1", "port": 5020}
+        for at, each in enumerate(model["spec"]["properties"][:2]):
+            each["visitors"] = parts.visitor(at)
+
+    value = parts.device_json(protocol={"configData": {"port": 5021}})
+    value["spec"]["properties"] = []
+    found = wire(msgspec.convert(value, Device), parts.model(place), Mappers(Path()).find)
+    assert found.problems == ()
+    assert [each.name for each in found.properties] == ["temperature", "setpoint"]
+    assert (found.address.line.ip, found.address.line.port) == ("192.0.2.1", 5021)
+    value["spec"]["properties"] = [{"name": "setpoint", "visitors": {"configData": {"offset": 9}}}]
+    setpoint, other = wire(msgspec.convert(value, Device), parts.model(place), Mappers(Path()).find).properties
+    assert (setpoint.point.offset, setpoint.point.scale) == (9, Decimal("0.1"))
+    assert other.name == "temperature"
+
+    def misplace(model: dict[str, Any]) -> None:
+        place(model)
+        model["spec"]["properties"][0]["visitors"]["configData"]["register"] = "Shelf"
+
+    (problem,) = wire(msgspec.convert(value, Device), parts.model(misplace), Mappers(Path()).find).problems
+    assert problem.startswith("the DeviceModel's temperature.visitors.configData.register: expected one of")
+
+
+def test_how_often_the_state_is_reported(parts: Any) -> None:
+    value = parts.device_json()
+    for report, seconds in (({}, 0.0), ({"reportCycle": 60000}, 60.0), ({"reportCycle": 1, "reportToCloud": False}, 0.0)):
+        value["spec"]["stateReport"] = report
+        assert wire(msgspec.convert(value, Device), parts.model(), Mappers(Path()).find).refresh_s == seconds
+
+
+@pytest.mark.parametrize(("name", "devices"), [("modbus-tcp", 1), ("modbus-rtu", 2)])
+def test_the_examples_of_modbus_are_sound(name: str, devices: int) -> None:
+    objects = list(yaml.safe_load_all((EXAMPLE.parent / f"{name}.yaml").read_text()))
+    assert len(objects) == 2 * devices
+    for model, device in zip(objects[::2], objects[1::2], strict=True):
+        found = wire(msgspec.convert(device, Device), msgspec.convert(model, DeviceModel), Mappers(Path()).find)
+        assert (found.problems, found.refused()) == ((), [])
+        assert [each.name for each in found.properties] == [each["name"] for each in model["spec"]["properties"]]
+
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def test_the_meter_of_the_page_on_connecting_a_device(parts: Any) -> None:
+    """It is what the page says, in no more lines than it promises."""
+    page = README.read_text().partition("## Connect a device")[2].partition("\n## ")[0]
+    text = "\n".join(line[4:] for line in page.splitlines() if line.startswith("    "))
+    manifest = text[text.index("apiVersion") : text.index("$ edged")].rstrip()
+    model, device = yaml.safe_load_all(manifest)
+    assert len(manifest.partition("---\n")[2].splitlines()) == 7
+    found = wire(msgspec.convert(device, Device), msgspec.convert(model, DeviceModel), Mappers(Path()).find)
+    assert (found.problems, [each.name for each in found.properties]) == ((), ["power"])
+    documents = list(yaml.safe_load_all((EXAMPLE.parent / "modbus.yaml").read_text()))
+    assert documents[1] == device
+    whole = wire(msgspec.convert(documents[1], Device), msgspec.convert(documents[0], DeviceModel), Mappers(Path()).find)
+    assert (whole.problems, [each.name for each in whole.properties]) == ((), ["power", "limit"])

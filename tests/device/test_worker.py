@@ -1,5 +1,6 @@
 """The service with a real store, a real Modbus server in its own process, and servers that misbehave."""
 
+import gc
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -7,11 +8,11 @@ import pytest
 import trio
 import trio.testing
 
-from edged.device import poller
+from edged.device import poller, worker
 from edged.device.report import twin_value
 from edged.model.devices import Device
-from edged.model.objects import key
-from edged.store.writes import Delete
+from edged.model.objects import dump, key
+from edged.store.writes import Delete, PutStatus
 
 NAME = key(Device, "thermometer", "default")
 
@@ -23,7 +24,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def gw_a(fleet_of_devices: Any, nursery: trio.Nursery) -> AsyncIterator[Any]:
-    await nursery.start(fleet_of_devices.devices("gw-a").run)
+    fleet_of_devices.served = fleet_of_devices.devices("gw-a")
+    await nursery.start(fleet_of_devices.served.run)
     yield fleet_of_devices
 
 
@@ -45,6 +47,7 @@ async def test_a_thermometer_from_end_to_end(gw_a: Any, parts: Any, thermometers
     await gw_a.apply(parts.device_json(port=server.port, temperature={}, setpoint=desired))
     await gw_a.until(lambda: observed(gw_a) == "22.5" and gw_a.value("setpoint") == "22.5")
     assert gw_a.condition("DesiredApplied") == ("True", "Applied", "")
+    await gw_a.until(lambda: gw_a.events() == [("Normal", "DesiredApplied", "setpoint is 22.5")])
     server.stop()
     assert server.lines == ["setpoint 225"]
 
@@ -98,7 +101,7 @@ async def test_nonsense_is_said_and_harms_no_other_device(gw_a: Any, parts: Any,
 
     good = bank(r0=205, r1=210)
     async with hostile(answer) as bad_port, hostile(good.answer) as good_port:
-        await gw_a.apply(parts.device_json(port=bad_port))
+        await gw_a.apply(parts.device_json(port=bad_port, temperature={}))
         await gw_a.apply(parts.device_json(name="other", port=good_port))
         await gw_a.until(lambda: gw_a.condition("Connected")[1] == reason)
         status, _, message = gw_a.condition("Connected")
@@ -183,3 +186,38 @@ async def test_a_flood_of_changes_is_followed(gw_a: Any, parts: Any, hostile: An
         await gw_a.until(lambda: observed(gw_a) == "29.9")
         assert registers.registers[1] == 299
         assert registers.written == sorted(registers.written)
+
+
+async def test_what_another_says_of_a_device_that_is_served_here_is_answered(gw_a: Any, parts: Any, thermometers: Any) -> None:
+    server = thermometers()
+    await gw_a.apply(parts.device_json(port=server.port))
+    await gw_a.until(lambda: gw_a.status().state == "ok")
+    lost = dump({"state": "unknown", "conditions": [{"type": "Served", "status": "False", "reason": "NodeLost"}]})
+    await gw_a.store.write(PutStatus(NAME, lost))
+    await gw_a.until(lambda: gw_a.status().state == "ok" and gw_a.value("setpoint") == "21")
+    assert gw_a.condition("Served") == ("", "", "")
+    server.stop()
+
+
+async def test_what_devices_keep_is_set_aside(
+    fleet_of_devices: Any, parts: Any, hostile: Any, bank: Any, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "SET_ASIDE_S", 0.0)
+    gc.unfreeze()
+    async with hostile(bank(r0=205).answer) as port:
+        await fleet_of_devices.apply(parts.device_json(port=port, temperature={}))
+        await nursery.start(fleet_of_devices.devices("gw-a").run)
+        await fleet_of_devices.until(lambda: fleet_of_devices.value("temperature") == "20.5")
+    assert gc.get_freeze_count() > 0
+    gc.unfreeze()
+
+
+async def test_only_what_was_changed_is_wired_anew(gw_a: Any, parts: Any, hostile: Any, bank: Any) -> None:
+    async with hostile(bank(r0=205, r1=210).answer) as port:
+        for name in ("one", "two"):
+            await gw_a.apply(parts.device_json(name=name, port=port, temperature={}))
+        await gw_a.until(lambda: gw_a.status("one").state == gw_a.status("two").state == "ok")
+        before = dict(gw_a.served._wired)
+        await gw_a.apply(parts.device_json(name="two", port=port, setpoint={}))
+        await gw_a.until(lambda: gw_a.value("setpoint", "two") == "20.5")
+        assert [name.name for name, known in gw_a.served._wired.items() if known is not before[name]] == ["two"]

@@ -1,0 +1,1 @@
+"""The MQTT bus of a gateway."""

@@ -1,0 +1,1 @@
+"""KubeEdge's Device Mapper Interface: mappers made for KubeEdge, as they are, over gRPC on a Unix socket."""

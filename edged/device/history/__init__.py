@@ -1,0 +1,1 @@
+"""What devices said, kept here and on its way to others."""

@@ -1,0 +1,1 @@
+"""OPC UA: PLCs, gateways and SCADA systems as devices."""

@@ -1,0 +1,1 @@
+"""Ways out: readings to the targets of pushMethods."""

@@ -1,0 +1,191 @@
+"""From the pushMethods of Devices to targets and routes, and every mistake with the path of its field (pure)."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from edged.device.push.parcels import TIMEOUT_S, Credentials, Route, Target
+from edged.errors import DeniedError
+from edged.kit.address import parse_address
+from edged.model.devices import Device
+from edged.model.push import PushMethod
+
+MAX_TIMEOUT_S = 300  # of a pushMethod: a target that takes longer is away
+MAX_TOPIC = 65535  # bytes (MQTT 3.1.1, section 4.7.3)
+WEB_PORTS = {"http": 80, "https": 443}
+BROKER_PORTS = {"tcp": 1883, "mqtt": 1883, "ssl": 8883, "tls": 8883, "mqtts": 8883}
+NEEDS = {"influxdb2": ("TOKEN",), "mysql": ("PASSWORD",), "TDEngine": ("USERNAME", "PASSWORD")}
+MAY_HAVE = {"redis": ("PASSWORD",)}  # from the environment, as KubeEdge's mappers; a Secret may have all, for any method
+
+Property = tuple[str, str, str]  # namespace, device, property
+Found = tuple[Target, Route]
+
+
+class Plan(NamedTuple):
+    """All targets by name with the routes of each, and per device (namespace, name) what is wrong with its pushMethods.
+
+    `pushing` are the devices that have any pushMethod.
+    """
+
+    targets: dict[str, Target]
+    routes: dict[str, dict[Property, Route]]
+    problems: dict[tuple[str, str], list[str]]
+    pushing: set[tuple[str, str]]
+
+
+def plan(devices: Iterable[Device]) -> Plan:
+    """Where the readings of these devices go."""
+    made = Plan({}, {}, {}, set())
+    for device in devices:
+        namespace, name = device.metadata.namespace, device.metadata.name
+        for index, each in enumerate(device.spec.properties):
+            secret = f"{namespace}/{each.push_method.secret_name}" if each.push_method.secret_name else ""
+            for path, find in _methods(each.push_method, name, each.name):
+                made.pushing.add((namespace, name))
+                try:
+                    target, route = find()
+                except ValueError as error:
+                    where = f"spec.properties[{index}].pushMethod.{path}"
+                    made.problems.setdefault((namespace, name), []).append(f"{where}{error}")
+                    continue
+                target = target._replace(secret=secret)
+                made.targets[str(target)] = target
+                made.routes.setdefault(str(target), {})[namespace, name, each.name] = route
+    return made
+
+
+def credentials(target: Target, secret: Mapping[str, str] | None, environ: Mapping[str, str]) -> Credentials:
+    """As whom to speak to a target. `secret` is what its Secret holds, None: there is no such Secret.
+
+    DeniedError says what is missing and where it is looked for.
+    """
+    if target.secret and secret is None:
+        raise DeniedError(f"there is no Secret {target.secret}")
+    needs = NEEDS.get(target.method, ())
+    names = (*needs, *MAY_HAVE.get(target.method, ()))
+    found = dict(secret) if secret is not None else {name: environ[name] for name in names if environ.get(name)}
+    where = f"in the Secret {target.secret}" if target.secret else "in the environment of edged; or name a Secret in secretName"
+    if lacks := [name for name in needs if not found.get(name)]:
+        raise DeniedError(f"no {' and no '.join(lacks)} {where}")
+    return Credentials(found.get("TOKEN", ""), found.get("USERNAME", ""), found.get("PASSWORD", ""), found.get("ca.crt", ""))
+
+
+def _methods(push: PushMethod, device: str, name: str) -> Iterator[tuple[str, Callable[[], Found]]]:
+    """(path below pushMethod, what finds the target: ValueError with the rest of the path and what is wrong)."""
+    if (http := push.http) is not None:
+        yield "http", lambda: _http(http.host_name, http.port, http.request_path, http.timeout)
+    if (mqtt := push.mqtt) is not None:
+        yield "mqtt", lambda: _mqtt(mqtt.address, mqtt.qos, Route(mqtt.topic, retained=mqtt.retained))
+    if (otel := push.otel) is not None:
+        yield "otel", lambda: (Target("otel", _web(".endpointURL", otel.endpoint_url, "/v1/metrics")), Route())
+    if (db := push.db_method) is None:
+        return
+    if (influx := db.influxdb2) is not None:
+        client, data = influx.client, influx.data
+        route = Route(data.measurement or device, data.field_key or name, tuple(sorted(data.tag.items())))
+        yield (
+            "dbMethod.influxdb2",
+            lambda: (
+                Target(
+                    "influxdb2",
+                    _web(".influxdb2ClientConfig.url", client.url, ""),
+                    (
+                        _given(".influxdb2ClientConfig.org", client.org),
+                        _given(".influxdb2ClientConfig.bucket", client.bucket),
+                    ),
+                ),
+                route,
+            ),
+        )
+    if (redis := db.redis) is not None:
+        at = ".redisClientConfig.addr"
+        yield (
+            "dbMethod.redis",
+            lambda: (Target("redis", _address(at, redis.client.addr, 6379), (str(redis.client.db),)), Route()),
+        )
+    if (taos := db.tdengine) is not None:
+        at_taos = ".TDEngineClientConfig"
+        yield (
+            "dbMethod.TDEngine",
+            lambda: (
+                Target(
+                    "TDEngine",
+                    _address(f"{at_taos}.addr", taos.client.addr, 6041),
+                    (_given(f"{at_taos}.dbName", taos.client.db_name),),
+                ),
+                Route(),
+            ),
+        )
+    if (mysql := db.mysql) is not None:
+        at_mysql = ".mysqlClientConfig"
+        yield (
+            "dbMethod.mysql",
+            lambda: (
+                Target(
+                    "mysql",
+                    _address(f"{at_mysql}.addr", mysql.client.addr, 3306),
+                    (
+                        _given(f"{at_mysql}.database", mysql.client.database),
+                        _given(f"{at_mysql}.userName", mysql.client.user_name),
+                    ),
+                ),
+                Route(),
+            ),
+        )
+
+
+def _http(host: str, port: int, path: str, timeout: int) -> Found:
+    if not 0 <= timeout <= MAX_TIMEOUT_S:
+        raise ValueError(f".timeout: expected seconds up to {MAX_TIMEOUT_S}, got {timeout}")
+    if not 0 <= port <= 65535:
+        raise ValueError(f".port: expected a port, got {port}")
+    if not path.startswith("/") or not path.isprintable() or " " in path:
+        raise ValueError(f".requestPath: expected a path that begins with /, got {path!r}")
+    url = host if "://" in host else f"http://{host}"
+    base = _web(".hostName", f"{url}:{port}" if port else url, "")
+    return Target("http", base, timeout_s=timeout or TIMEOUT_S), Route(path)
+
+
+def _mqtt(address: str, qos: int, route: Route) -> Found:
+    scheme, _, rest = address.rpartition("://")
+    if (scheme or "tcp") not in BROKER_PORTS:
+        raise ValueError(f".address: expected tcp://host:port or ssl://host:port, got {address!r}")
+    secured = BROKER_PORTS[scheme or "tcp"] == BROKER_PORTS["ssl"]
+    where = _address(".address", rest.rstrip("/"), BROKER_PORTS[scheme or "tcp"])
+    if not 0 < len(route.topic.encode()) <= MAX_TOPIC or set(route.topic) & {"+", "#", "\0"}:
+        raise ValueError(f".topic: expected the name of a topic, without wildcards, got {route.topic[:100]!r}")
+    if qos not in (0, 1, 2):
+        raise ValueError(f".qos: expected 0, 1 or 2, got {qos}")
+    return Target("mqtt", f"{'ssl' if secured else 'tcp'}://{where}"), route
+
+
+def _web(path: str, text: str, default_path: str) -> str:
+    """A URL as it is asked; ValueError when it is none. What is secret has no place in it."""
+    try:
+        url = urlsplit(text)
+        port = url.port or WEB_PORTS.get(url.scheme, 0)
+    except ValueError as error:
+        raise ValueError(f"{path}: expected http://host[:port][/path], got {text!r}") from error
+    if url.scheme not in WEB_PORTS or not url.hostname or not text.isprintable() or " " in text:
+        raise ValueError(f"{path}: expected http://host[:port][/path], got {text!r}")
+    if url.username is not None or url.password is not None:
+        raise ValueError(f"{path}: a user and password belong into a Secret, named in pushMethod.secretName")
+    host = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
+    return f"{url.scheme}://{_address(path, f'{host}:{port}', port)}{url.path.rstrip('/') or default_path}"
+
+
+def _address(path: str, text: str, port: int) -> str:
+    whole = text if ":" in text.rpartition("]")[2] else f"{text}:{port}"
+    try:
+        found = parse_address(whole)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    if not found.port:
+        raise ValueError(f"{path}: expected a port from 1 to 65535, got {text!r}")
+    return str(found)
+
+
+def _given(path: str, text: str) -> str:
+    if not text or not text.isprintable():
+        raise ValueError(f"{path}: {'is missing' if not text else f'expected printable text, got {text!r}'}")
+    return text

@@ -1,0 +1,1 @@
+"""Rules: messages from one kind of end to another."""

@@ -1,0 +1,65 @@
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import trio
+
+from tests.device.broker import Mosquitto, in_time
+
+LAMP = "$hw/events/device/default/lamp"
+
+
+def test_nothing_of_mqtt_is_loaded_before_it_is_needed() -> None:
+    program = "import sys, edged.daemon; print([name for name in sys.modules if 'paho' in name])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.tool("mosquitto")
+@in_time
+async def test_a_broker_goes_and_comes_back(talks: Callable[..., Any], own_mosquitto: Callable[..., Mosquitto]) -> None:
+    broker = own_mosquitto()
+    async with talks(broker) as talk:
+        broker.stop()
+        await talk.until(lambda: not talk.bus.is_connected)
+        talk.bus.say("lost", b"")
+        broker.start()
+        await talk.until(lambda: talk.bus.is_connected)
+        lines = [json.loads(line) for line in talk.fleet.log.getvalue().splitlines()]
+        said = [line["message"] for line in lines if "MQTT" in line["message"]]
+        assert said[0].startswith("no MQTT: the MQTT broker at")
+        assert said[-1] == "the MQTT broker is there"
+        assert len(said) <= 3
+
+
+@pytest.mark.tool("mosquitto")
+@in_time
+async def test_what_was_heard_when_the_broker_went_is_answered_when_it_is_back(
+    talks: Callable[..., Any], own_mosquitto: Callable[..., Mosquitto]
+) -> None:
+    broker = own_mosquitto()
+    async with talks(broker) as talk:
+        updates = [{"event_id": str(n), "twin": {"temperature": {"actual": {"value": str(n)}}}} for n in range(500)]
+        talk.bus.unanswered.extend((f"{LAMP}/twin/update", json.dumps(each).encode()) for each in updates)
+        broker.stop()
+        await talk.until(lambda: not talk.bus.is_connected)
+        assert len(talk.bus.unanswered) == 500
+        broker.start()
+        await talk.until(lambda: not talk.bus.unanswered)
+        assert talk.fleet.value("temperature", "lamp") == "499"
+        assert [each.value for _, each in talk.fleet.readings] == [str(n) for n in range(500)]
+
+
+@pytest.mark.tool("mosquitto")
+@pytest.mark.tool("mosquitto_pub")
+@in_time
+async def test_the_tools_of_mosquitto_are_answered(talks: Callable[..., Any], mosquitto: Mosquitto) -> None:
+    async with talks(mosquitto) as talk:
+        argv = ["mosquitto_rr", "-p", str(mosquitto.port), "-t", f"{LAMP}/twin/update", "-e", f"{LAMP}/twin/update/result"]
+        argv += ["-m", json.dumps({"event_id": "7", "twin": {"temperature": {"actual": {"value": "20"}}}}), "-W", "20"]
+        done = await trio.run_process(argv, capture_stdout=True)
+        assert json.loads(done.stdout)["event_id"] == "7"
+        assert talk.fleet.value("temperature", "lamp") == "20"

@@ -1,0 +1,120 @@
+import random
+import struct
+
+import pytest
+
+from edged.device.bus.session import (
+    MAX_PACKET,
+    Acknowledged,
+    Lost,
+    Message,
+    MqttSession,
+    Refused,
+    Subscribed,
+    Welcomed,
+)
+from edged.errors import ProtocolError
+
+CONNACK = b"\x20\x02\x00\x00"
+
+
+def session(user: str = "", password: str = "") -> MqttSession:
+    return MqttSession("gw-a", user, password, clean=True)
+
+
+def welcome() -> MqttSession:
+    made = session()
+    made.outgoing()
+    assert made.receive(CONNACK) == [Welcomed()]
+    return made
+
+
+def publish(topic: str, payload: bytes) -> bytes:
+    body = struct.pack("!H", len(topic)) + topic.encode() + payload
+    assert len(body) < 128
+    return bytes([0x30, len(body)]) + body
+
+
+def test_it_introduces_itself() -> None:
+    sent = session("anna", "secret").outgoing()
+    assert sent[0] == 0x10
+    assert sent[4:9] == b"MQTT\x04"
+    assert sent.endswith(b"\0\4gw-a\0\4anna\0\6secret")
+
+
+def test_a_refusal_has_its_reason() -> None:
+    made = session()
+    events = made.receive(b"\x20\x02\x00\x05")
+    assert events[0] == Refused("Not authorized")
+
+
+def test_publishes_are_acknowledged_by_number() -> None:
+    made = welcome()
+    mid = made.publish("a/b", b"x", 1)
+    assert made.outgoing() == b"\x32\x08\x00\x03a/b" + struct.pack("!H", mid) + b"x"
+    assert made.receive(b"\x40\x02" + struct.pack("!H", mid)) == [Acknowledged(mid)]
+
+
+def test_what_needs_no_acknowledgement_is_done_when_it_is_written() -> None:
+    made = welcome()
+    mid = made.publish("a/b", b"x", 0)
+    assert made.outgoing() == b"\x30\x06\x00\x03a/bx"
+    assert made.happened() == [Acknowledged(mid)]
+
+
+def test_a_subscription_says_what_was_granted() -> None:
+    made = welcome()
+    mid = made.subscribe(["a/#", "b"], 1)
+    made.outgoing()
+    assert made.receive(b"\x90\x04" + struct.pack("!H", mid) + b"\x01\x80") == [Subscribed(mid, [True, False])]
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_messages_come_whole_however_the_bytes_come(size: int) -> None:
+    made = welcome()
+    data = publish("a", b"1") + publish("$hw/b", b"22") + publish("c", b"")
+    events = [event for at in range(0, len(data), size) for event in made.receive(data[at : at + size])]
+    assert events == [Message("a", b"1"), Message("$hw/b", b"22"), Message("c", b"")]
+
+
+def test_a_message_of_quality_one_is_acknowledged() -> None:
+    made = welcome()
+    assert made.receive(b"\x32\x06\x00\x01a\x12\x34x") == [Message("a", b"x")]
+    assert made.outgoing() == b"\x40\x02\x12\x34"
+
+
+def test_a_goodbye_is_said() -> None:
+    made = welcome()
+    made.goodbye()
+    assert made.outgoing() == b"\xe0\x00"
+    assert [type(event) for event in made.happened()] == [Lost]
+
+
+def test_a_packet_has_a_limit() -> None:
+    with pytest.raises(ProtocolError, match=f"at most {MAX_PACKET}"):
+        welcome().receive(b"\x30\xff\xff\xff\x7f")
+    with pytest.raises(ProtocolError, match="no length"):
+        welcome().receive(b"\x30\xff\xff\xff\xff")
+
+
+def test_whatever_comes_only_a_protocol_error_comes_of_it() -> None:
+    """Valid packets, cut, flipped and doubled, and random bytes."""
+    seed = 11
+    dice = random.Random(seed)
+    valid = [CONNACK, publish("a/b", b"payload"), b"\x32\x06\x00\x01a\x12\x34x", b"\x90\x03\x00\x01\x01", b"\x40\x02\x00\x01"]
+    valid += [b"\xd0\x00", b"\x34\x06\x00\x01a\x12\x34x", b"\x62\x02\x12\x34", b"\x50\x02\x00\x01", b"\xb0\x02\x00\x01"]
+    refused = 0
+    for _ in range(3000):
+        made = session()
+        made.publish("a", b"", 1)
+        data = bytearray(b"".join(dice.choices(valid, k=dice.randrange(1, 6))))
+        for _ in range(dice.randrange(4)):
+            at = dice.randrange(len(data))
+            data[at : at + dice.randrange(3)] = dice.randbytes(dice.randrange(3))
+            data = data or bytearray(b"\0")
+        try:
+            made.receive(data)
+            made.outgoing()
+        except ProtocolError:
+            refused += 1
+    assert refused > 100, seed
