@@ -2,29 +2,64 @@
 
 import json
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import h11
 
-from edged.errors import DeniedError, EdgedError, ProtocolError, UnreachableError
+from edged.errors import DeniedError, EdgedError, InvalidError, ProtocolError, UnreachableError
 
 TIMEOUT_S = 5.0  # for each step of one request: the daemon is on this machine
-MAX_ANSWER = 16 << 20  # bytes of an answer
+MAX_ANSWER = 16 << 20  # bytes of an answer, or of one line of an answer that goes on
 RECEIVE = 64 << 10
+TYPE = "application/json"
+WRONG = (400, 422)  # the answers to a request that says something that cannot be
 
 
 def get(path: Path, target: str, *, wait: float = TIMEOUT_S) -> Any:
-    """The JSON that the daemon at socket `path` answers to GET `target` within `wait` seconds.
+    """The JSON that the daemon at socket `path` answers to GET `target` within `wait` seconds. Errors as `ask`."""
+    return ask(path, "GET", target, wait=wait)
+
+
+def ask(path: Path, method: str, target: str, body: Any = None, *, of: str = TYPE, wait: float = TIMEOUT_S) -> Any:
+    """The JSON that the daemon at socket `path` answers to a request, whose body (JSON values) is of media type `of`.
 
     UnreachableError when no daemon answers, or it reaches not what is asked for, DeniedError when this user may not ask,
-    ProtocolError for another answer.
+    InvalidError when it refuses what the request says, ProtocolError for an answer that is none, EdgedError for any other.
     """
+    with _dialogue(path, wait) as connection:
+        status, pieces = _exchange(connection, method, target, body, of)
+        answer = _whole(pieces)
+    if status in (200, 201):
+        return _json(path, answer)
+    raise _error(path, status, answer)
+
+
+def lines(path: Path, target: str, *, wait: float | None = None) -> Iterator[Any]:
+    """The lines of JSON that the daemon answers to GET `target`, as they come; `wait` seconds for each, None: for ever."""
+    with _dialogue(path, wait or TIMEOUT_S) as connection:
+        status, pieces = _exchange(connection, "GET", target, None, TYPE)
+        if status != 200:
+            raise _error(path, status, _whole(pieces))
+        connection.settimeout(wait)
+        left = b""
+        for piece in pieces:
+            *whole, left = (left + piece).split(b"\n")
+            yield from (_json(path, line) for line in whole)
+            if len(left) > MAX_ANSWER:
+                raise ProtocolError(f"{path}: a line of more than {MAX_ANSWER} bytes")
+
+
+@contextmanager
+def _dialogue(path: Path, wait: float) -> Iterator[socket.socket]:
+    """A connection to the daemon; what goes wrong on it is told in our words."""
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(wait)
             connection.connect(str(path))
-            status, body = _exchange(connection, target)
+            yield connection
     except PermissionError as error:
         raise DeniedError(f"{path}: this user may not ask the daemon; try as root") from error
     except TimeoutError as error:
@@ -33,35 +68,57 @@ def get(path: Path, target: str, *, wait: float = TIMEOUT_S) -> Any:
         raise UnreachableError(f"{path}: {error.strerror}: is the daemon running? `edged run` starts it") from error
     except h11.RemoteProtocolError as error:
         raise ProtocolError(f"{path}: not an HTTP answer: {error}") from error
+
+
+def _exchange(connection: socket.socket, method: str, target: str, body: Any, of: str) -> tuple[int, Iterator[bytes]]:
+    http = h11.Connection(h11.CLIENT)
+    data = b"" if body is None else json.dumps(body).encode()
+    headers = [("Host", "localhost"), ("Connection", "close")]
+    if data:
+        headers += [("Content-Type", of), ("Content-Length", str(len(data)))]
+    sent = http.send(h11.Request(method=method, target=target, headers=headers)) or b""
+    sent += (http.send(h11.Data(data=data)) or b"") if data else b""
+    connection.sendall(sent + (http.send(h11.EndOfMessage()) or b""))
+    while not isinstance(event := _event(http, connection), h11.Response):
+        pass
+    return event.status_code, _pieces(http, connection)
+
+
+def _pieces(http: h11.Connection, connection: socket.socket) -> Iterator[bytes]:
+    while isinstance(event := _event(http, connection), h11.Data):
+        yield bytes(event.data)
+
+
+def _event(http: h11.Connection, connection: socket.socket) -> Any:
+    while (event := http.next_event()) is h11.NEED_DATA:
+        http.receive_data(connection.recv(RECEIVE))
+    return event
+
+
+def _whole(pieces: Iterator[bytes]) -> bytes:
+    answer = bytearray()
+    for piece in pieces:
+        answer += piece
+        if len(answer) > MAX_ANSWER:
+            raise ProtocolError(f"an answer of more than {MAX_ANSWER} bytes")
+    return bytes(answer)
+
+
+def _error(path: Path, status: int, body: bytes) -> EdgedError:
     if status in (401, 403):
-        raise DeniedError(f"{path}: the daemon refuses: {_reason(body)}")
+        return DeniedError(f"{path}: the daemon refuses: {_reason(body)}")
     if status == 503:
-        raise UnreachableError(_reason(body))
-    if status != 200:
-        raise EdgedError(f"{path}: the daemon answered {status}: {_reason(body)}")
+        return UnreachableError(_reason(body))
+    if status in WRONG:
+        return InvalidError(_reason(body))
+    return EdgedError(f"{path}: the daemon answered {status}: {_reason(body)}")
+
+
+def _json(path: Path, data: bytes) -> Any:
     try:
-        return json.loads(body)
+        return json.loads(data)
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"{path}: not JSON: {error}") from error
-
-
-def _exchange(connection: socket.socket, target: str) -> tuple[int, bytes]:
-    http = h11.Connection(h11.CLIENT)
-    request = h11.Request(method="GET", target=target, headers=[("Host", "localhost"), ("Connection", "close")])
-    connection.sendall((http.send(request) or b"") + (http.send(h11.EndOfMessage()) or b""))
-    status, body = 0, bytearray()
-    while True:
-        event = http.next_event()
-        if event is h11.NEED_DATA:
-            http.receive_data(connection.recv(RECEIVE))
-        elif isinstance(event, h11.Response):
-            status = event.status_code
-        elif isinstance(event, h11.Data):
-            body += event.data
-            if len(body) > MAX_ANSWER:
-                raise ProtocolError(f"an answer of more than {MAX_ANSWER} bytes")
-        else:
-            return status, bytes(body)
 
 
 def _reason(body: bytes) -> str:

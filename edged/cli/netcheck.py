@@ -93,6 +93,7 @@ def _alone(settings: config.Config) -> Any:
         settings.hub.relays or identity.relays,
         parse_address(settings.hub.listen),
         proxy=chosen_proxy(settings.hub.proxy, settings.hub.proxy_password_file),
+        maps=settings.hub.port_mapping,
         random=SystemRandom(),
         log=Log(level="error"),
     )

@@ -1,6 +1,7 @@
 """The command line: commands, options, and an example of each."""
 
 import argparse
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"edged {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
     _node_commands(commands)
+    _device_commands(commands)
     _fleet_commands(commands)
     _config_commands(commands)
     _add(commands, "version", run.version, "print the version", "edged version")
@@ -108,6 +110,57 @@ def _store_commands(commands: Any) -> None:
     _configurable(restored)
 
 
+def _device_commands(commands: Any) -> None:
+    group = commands.add_parser("device", help="list, read, set, watch, call and try devices")
+    made = group.add_subparsers(metavar="COMMAND", required=True)
+    listed = _add(
+        made, "ls", _late("device", "ls"), "list the devices of the group", "edged device ls", "edged device ls --json"
+    )
+    shown = _add(made, "get", _late("device", "get"), "show a device: its state and its properties", "edged device get meter")
+    put = _add(
+        *(made, "set", _late("device", "put"), "say what a property should be, and wait until the device has it"),
+        *("edged device set thermometer setpoint=22.5", "edged device set pump valve=30 on=true --wait 60"),
+    )
+    watched = _add(
+        *(made, "watch", _late("device", "watch"), "print values as they change"),
+        *("edged device watch meter", "edged device watch --json | jq .value"),
+    )
+    told = _add(
+        *(made, "history", _late("devicehistory", "history"), "show what a device said, from the node that keeps it"),
+        *("edged device history meter power --since 1h", "edged device history meter --since 7d --csv > meter.csv"),
+    )
+    called = _add(
+        *(made, "call", _late("device", "call"), "call a method of a device (its spec.methods)"),
+        *("edged device call pump Open valve=30", "edged device call robot Home"),
+    )
+    tried = _add(
+        *(
+            made,
+            "test",
+            _late("devicetest", "test"),
+            "connect to a device from this machine and read it once; nothing is written",
+        ),
+        *("edged device test meter.yaml", "edged device test meter"),
+    )
+    for command in (shown, put, told, called, tried):
+        command.add_argument("device", metavar="DEVICE", help="its name" + ("; or a manifest" if command is tried else ""))
+    watched.add_argument("device", nargs="?", default="", metavar="DEVICE", help="its name (default: all devices)")
+    put.add_argument("values", nargs="+", metavar="PROPERTY=VALUE", help="what it should be")
+    put.add_argument("--wait", type=float, default=10.0, metavar="S", help="seconds for the device (default 10)")
+    told.add_argument("property", nargs="?", default="", metavar="PROPERTY", help="one property (default: all)")
+    told.add_argument("--since", default="1h", metavar="TIME", help="how far back: 90s, 15m, 6h, 7d (default 1h)")
+    told.add_argument("--limit", type=int, default=10_000, metavar="N", help="at most the newest N readings (10000)")
+    told.add_argument("--csv", action="store_true", help="print CSV")
+    called.add_argument("method", metavar="METHOD", help="its name in spec.methods")
+    called.add_argument("arguments", nargs="*", metavar="VALUE", help="PROPERTY=VALUE, or values in the order of the method")
+    for command in (listed, shown, watched, told, called):
+        command.add_argument("--json", action="store_true", help="print JSON")
+    for command in (shown, put, watched, told, called, tried):
+        command.add_argument("-n", "--namespace", default="default", metavar="NAME", help="its namespace (default: default)")
+    for command in (listed, shown, put, watched, told, called, tried):
+        _configurable(command)
+
+
 def _fleet_commands(commands: Any) -> None:
     group = commands.add_parser("fleet", help="make a fleet's authority, join bundles, relay certificates")
     made = group.add_subparsers(metavar="COMMAND", required=True)
@@ -154,6 +207,11 @@ def _config_commands(commands: Any) -> None:
     show = _add(made, "show", settings.show, "print the settings in force, with their descriptions", "edged config show")
     show.add_argument("--json", action="store_true", help="print them as JSON")
     _configurable(show)
+
+
+def _late(module: str, name: str) -> Command:
+    """A command whose module takes a while to import: that is done when it is typed."""
+    return lambda arguments: int(getattr(importlib.import_module(f"edged.cli.{module}"), name)(arguments))
 
 
 def _configurable(command: argparse.ArgumentParser) -> None:

@@ -61,6 +61,7 @@ class Status(msgspec.Struct, frozen=True):
     holder: str | None = None
     members: list[str] = []
     clock_ahead_s: float = 0.0
+    port_mapping: str = ""
 
     @property
     def away(self) -> list[str]:
@@ -103,6 +104,7 @@ def tables(now: Status) -> list[Table]:
         *([("observes", _observes(now.observes))] if now.observes else []),
         ("leads", f"{now.holder or 'nobody'}; {len(now.members)} nodes are alive"),
         ("relay", _relay(now.relay)),
+        *([("port mapping", now.port_mapping)] if now.port_mapping else []),
         ("store", _store(now)),
         ("pods", _counts(now.pods)),
         ("devices", _counts(now.devices)),

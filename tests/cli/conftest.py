@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -9,6 +10,10 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
+
+from build.fleet import temporary
+from build.group import Group, OnLoopback
+from edged.cli.exits import INTERRUPTED
 
 DEADLINE_S = 60
 
@@ -75,3 +80,71 @@ def daemon(tmp_path: Path) -> Callable[[int, object], AbstractContextManager[lis
         path.unlink()
 
     return answering
+
+
+BOILER = """
+apiVersion: devices.kubeedge.io/v1beta1
+kind: DeviceModel
+metadata: {name: boiler, namespace: default}
+spec:
+  protocol: virtual
+  properties:
+    - {name: temperature, type: FLOAT, unit: "°C", visitors: {configData: {kind: counter, start: 20}}}
+    - name: setpoint
+      type: FLOAT
+      accessMode: ReadWrite
+      minimum: "30"
+      maximum: "80"
+      visitors: {configData: {kind: constant, value: "50"}}
+---
+apiVersion: devices.kubeedge.io/v1beta1
+kind: Device
+metadata: {name: boiler, namespace: default}
+spec:
+  deviceModelRef: {name: boiler}
+  nodeName: node-b
+  protocol: {protocolName: virtual}
+  properties:
+    - {name: temperature, collectCycle: 100, reportCycle: 100}
+    - {name: setpoint, collectCycle: 100, reportCycle: 100}
+  methods:
+    - {name: Heat, propertyNames: [setpoint]}
+"""
+
+
+class Gateways:
+    """Two daemons of one group; the virtual device `boiler` is on the second, what is typed is typed at the first."""
+
+    def __init__(self, group: Group) -> None:
+        self.group = group
+        self.here, self.there = group.nodes
+        self.socket = group.folder / self.here / "api.sock"
+
+    def __call__(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        argv = [sys.executable, "-m", "edged", "device", *map(str, arguments), "--config", str(self.group.config(self.here))]
+        return subprocess.run(argv, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+
+    def lines(self, count: int, *arguments: str) -> list[str]:
+        """The first lines that a command prints, which then is interrupted, also when the suite runs in the background."""
+        argv = ["env", "--default-signal=INT", sys.executable, "-m", "edged", "device", *arguments]
+        argv += ["--config", str(self.group.config(self.here))]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            found = [process.stdout.readline() for _ in range(count)]
+            process.send_signal(signal.SIGINT)
+            assert process.wait(DEADLINE_S) == INTERRUPTED
+        return found
+
+
+@pytest.fixture(scope="session")
+def gateways() -> Iterator[Gateways]:
+    with temporary("edged-things") as folder, Group(folder, OnLoopback(2)) as group:
+        group.found(bus={"mqtt": ""})
+        group.start_nodes(*group.nodes)
+        made = Gateways(group)
+        manifest = folder / "boiler.yaml"
+        manifest.write_text(BOILER.replace("node-b", made.there))
+        group.local(made.here).apply(manifest)
+        boiler = "/apis/devices.kubeedge.io/v1beta1/namespaces/default/devices/boiler"
+        group.wait("the boiler to be ok", lambda: group.local(made.here).get(boiler)["status"].get("state") == "ok", DEADLINE_S)
+        yield made

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from edged.kit.files import alone
+from edged.runtime.podnetwork import LABEL
 
 ROOT = Path(__file__).parents[2]
 SPACE = f"edged-cleanup-{os.getpid()}"
@@ -66,3 +67,22 @@ def test_it_takes_away_the_file_for_systemd_resolved(within: Any, tmp_path: Path
     left = within("sh", "-ec", "; ".join(steps), EDGED_NODE__STATE_DIR=str(tmp_path), PYTHONPATH=str(ROOT), PATH=path)
     assert left.split() == ["theirs.conf"]
     assert not Path(folder, "theirs.conf").exists()
+
+
+@pytest.mark.root
+@pytest.mark.docker
+@pytest.mark.tool("nft")
+def test_it_takes_away_the_network_of_pods(within: Any, fleet: Any) -> None:
+    import docker  # noqa: PLC0415  heavy
+
+    client = docker.from_env()
+    names = [f"edged-cleanup-{os.getpid()}-{number}" for number in range(2)]
+    node = f"gw-{os.getpid()}"
+    made = [client.networks.create(name, labels={LABEL: owner}) for name, owner in zip(names, (node, "gw-z"), strict=True)]
+    try:
+        within(sys.executable, "-m", "edged", "cleanup", EDGED_NODE__STATE_DIR=str(fleet(node)), PYTHONPATH=str(ROOT))
+        assert [each.name for each in client.networks.list(names=names)] == names[1:]
+    finally:
+        for each in client.networks.list(ids=[one.id for one in made]):
+            each.remove()
+        client.close()

@@ -14,7 +14,7 @@ FOUND: dict[str, Any] = {
     "addresses": ["192.168.1.2"],
     "observed": ["203.0.113.1:7400"],
     "ipv6": False,
-    "port_mapping": "not tried",
+    "port_mapping": "PCP: 203.0.113.1:7400",
     "relays": [
         {"url": "wss://relay.example.com", "connected": True, "latency_ms": 12.34, "udp_ms": 11.0, "error": ""},
         {
@@ -39,7 +39,7 @@ def test_what_the_daemon_found_is_told_in_words(edged: Any, daemon: Any) -> None
         "seen as        203.0.113.1:7400",
         "own addresses  192.168.1.2",
         "IPv6           no",
-        "port mapping   not tried",
+        "port mapping   PCP: 203.0.113.1:7400",
         "RELAY                    STATE      TCP      UDP",
         "wss://relay.example.com  connected  12.3 ms  11.0 ms",
         "wss://other.example.com  away       -        -        no answer in time",

@@ -52,6 +52,12 @@ def test_the_peers_alone_with_their_bytes_by_path(edged: Any, daemon: Any, tmp_p
     ]
 
 
+def test_what_the_gateway_maps_is_told(edged: Any, daemon: Any) -> None:
+    with daemon(200, {**ANSWER, "port_mapping": "PCP: 203.0.113.1:7400"}):
+        ended = edged("status")
+    assert ended.stdout.splitlines()[3] == "port mapping  PCP: 203.0.113.1:7400"
+
+
 def test_what_is_observed_is_told(edged: Any, daemon: Any, tmp_path: Path) -> None:
     for observes, words in ((["site-1", "site-2"], "site-1, site-2"), (["*"], "every other group")):
         with daemon(200, {**ANSWER, "observes": observes}):
