@@ -8,14 +8,20 @@ The router stands for a long way: a packet that could not pass three more of its
 1500. Whoever runs this is root.
 """
 
+import subprocess
+import tempfile
+import uuid
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 from build.lab import Places, nat_rules
 
-Kind = Literal["open", "easy", "tracking", "hard", "double", "blocked", "six"]
+Kind = Literal["open", "easy", "tracking", "hard", "mapped", "double", "blocked", "six"]
 RELAY = "relay"
 RELAY_4, RELAY_6 = "203.0.113.2", "2001:db8:ffff:0::2"
+WORLD = "203.0.113"
+MAPPABLE = "192.0.1"  # in its place for sites whose ports are mapped: miniupnpd takes the other for a private network
 MOST = 60  # sites that the /24 has room for, beside the relay
 ROUTER = """
 table inet wire {
@@ -30,18 +36,49 @@ table inet wire {
     }
 }
 """
+MAPPER_RULES = """
+table inet nat {
+    chain mapped { }
+    chain opened { }
+    chain remapped { }
+    chain prerouting {
+        type nat hook prerouting priority dstnat
+        jump mapped
+    }
+    chain forward {
+        jump opened
+    }
+}
+"""
+MAPPER = """
+ext_ifname=wan
+listening_ip=lan
+enable_natpmp={pcp}
+enable_upnp={upnp}
+secure_mode=yes
+upnp_table_name=nat
+upnp_nat_table_name=nat
+upnp_forward_chain=opened
+upnp_nat_chain=mapped
+upnp_nat_postrouting_chain=remapped
+uuid={uuid}
+allow 1024-65535 {net}.0/24 1024-65535
+deny 0-65535 0.0.0.0/0 0-65535
+"""
 
 
 class Site(NamedTuple):
     """A site, and its nodes on one LAN.
 
     `open`: one node with a public address. `easy`: a NAT that keeps ports and drops what comes unasked; `tracking`: one that
-    remembers it; `hard`: a port for each flow; `double`: two easy ones in a row; `blocked`: no UDP leaves. `six`: IPv6 alone,
-    behind a firewall that lets in what was asked for.
+    remembers it; `hard`: a port for each flow; `mapped`: the same, but its gateway maps a port to who asks by a protocol of
+    `maps` (PCP stands for NAT-PMP, too); `double`: two easy ones in a row; `blocked`: no UDP leaves. `six`: IPv6 alone, behind
+    a firewall that lets in what was asked for.
     """
 
     kind: Kind
     nodes: Sequence[str]
+    maps: Sequence[Literal["PCP", "UPnP"]] = ("PCP", "UPnP")
 
 
 class Internet(Places):
@@ -52,6 +89,7 @@ class Internet(Places):
         if len(sites) > MOST:
             raise ValueError(f"{len(sites)} sites: at most {MOST}")
         self.sites = (Site("open", (RELAY,)), *sites)
+        self._mappers: list[subprocess.Popen[bytes]] = []
 
     def relay(self, node: str) -> str:
         """The relay's IP address for a node, as URLs have it."""
@@ -67,6 +105,23 @@ class Internet(Places):
         """Lose so many of all UDP datagrams, at random."""
         rule = f"add rule inet wire lossy meta l4proto udp numgen random mod 100 < {percent} drop" if percent else ""
         self._nft(f"flush chain inet wire lossy\n{rule}\n")
+
+    def narrow(self, node: str, mtu: int) -> None:
+        """Let the cable between the router and a node's site carry no more than this at a time."""
+        number = self._site(node)
+        self._ip("router", "link", "set", f"up{number}", "mtu", str(mtu))
+        self._ip(self._edge(number), "link", "set", "wan", "mtu", str(mtu))
+
+    def _edge(self, number: int) -> str:
+        """The place that a site's uplink ends in."""
+        site = self.sites[number]
+        return site.nodes[0] if site.kind == "open" else f"outer{number}" if site.kind == "double" else f"nat{number}"
+
+    def close(self) -> None:
+        """As all places are closed; the programs that ran there are no zombies after it."""
+        super().close()
+        for mapper in self._mappers:
+            mapper.wait()
 
     def _nft(self, text: str) -> None:
         self.run("router", ["nft", "-f", "-"], text=text)
@@ -100,16 +155,30 @@ class Internet(Places):
             self._lan(f"outer{number}", f"10.{number}.0", [(nat, "wan")])
             self._nat(f"outer{number}", "easy")
         else:
-            self._uplink(number, nat)
+            self._uplink(number, nat, MAPPABLE if site.kind == "mapped" else WORLD)
         self._lan(nat, f"192.168.{number}", [(node, "eth0") for node in site.nodes], six=number if site.kind == "six" else None)
         self._nat(nat, site.kind)
+        if site.kind == "mapped":
+            self._map(nat, f"192.168.{number}", site.maps)
 
-    def _uplink(self, number: int, place: str) -> None:
+    def _map(self, nat: str, net: str, protocols: Sequence[str]) -> None:
+        """Have a real mapping daemon at the NAT; it ends with the place."""
+        self.run(nat, ["nft", "-f", "-"], text=MAPPER_RULES)
+        choice = {name.lower(): "yes" if name in protocols else "no" for name in ("PCP", "UPnP")}
+        pid_file = Path(tempfile.gettempdir(), f"{self.name(nat)}.pid")  # the daemon removes it
+        argv: list[str | Path] = ["miniupnpd", "-d", "-f", "/dev/stdin", "-P", pid_file]
+        quiet = subprocess.DEVNULL
+        with tempfile.TemporaryFile() as settings:
+            settings.write(MAPPER.format(net=net, uuid=uuid.uuid4(), **choice).encode())
+            settings.flush()
+            self._mappers.append(self.popen(nat, argv, stdin=settings, stdout=quiet, stderr=quiet))
+
+    def _uplink(self, number: int, place: str, net: str = WORLD) -> None:
         """A cable to the router, of IPv4 and IPv6."""
         up = f"up{number}"
         self._cable(place, "wan", "router", up)
         for family, ours, theirs, size in (
-            ("-4", f"203.0.113.{4 * number + 2}", f"203.0.113.{4 * number + 1}", 30),
+            ("-4", f"{net}.{4 * number + 2}", f"{net}.{4 * number + 1}", 30),
             ("-6", f"2001:db8:ffff:{number:x}::2", f"2001:db8:ffff:{number:x}::1", 64),
         ):
             self._address(place, "wan", f"{ours}/{size}")
@@ -134,7 +203,7 @@ class Internet(Places):
 
     def _nat(self, place: str, kind: Kind) -> None:
         self._forward(place)
-        rules = nat_rules(random=kind == "hard", tracks=kind == "tracking", udp=kind != "blocked")
+        rules = nat_rules(random=kind in ("hard", "mapped"), tracks=kind == "tracking", udp=kind != "blocked")
         self.run(place, ["nft", "-f", "-"], text=rules)
 
     def _forward(self, place: str) -> None:

@@ -60,8 +60,16 @@ NEEDS: dict[str, Callable[[], bool]] = {  # Debian package: whether what it is w
     "iproute2": _program("ip"),
     "busybox-static": lambda: static_busybox() is not None,
     "mosquitto": _program("mosquitto"),
+    "redis-server": _program("redis-server"),
+    "mariadb-server": _program("mariadbd"),
+    "mosquitto-clients": _program("mosquitto_pub"),
+    "socat": _program("socat"),
     "dnsutils": _program("dig"),
+    "dbus-daemon": _program("dbus-daemon"),
+    "python3-dbusmock": Path("/usr/lib/python3/dist-packages/dbusmock").is_dir,  # BlueZ's interface, without Bluetooth
+    "npm": _program("npm"),  # it gets an OPC UA server that is not Python's
     "curl": _program("curl"),
+    "miniupnpd-nftables": _program("miniupnpd"),
     "kubernetes-client": _program("kubectl"),
     "binutils": _program("objdump"),  # PyInstaller reads libraries with it
     LIBPYTHON: _libpython,

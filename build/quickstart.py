@@ -90,6 +90,7 @@ def make(stack: contextlib.ExitStack, binary: Path | None, runtime: str) -> Flee
             raise FailedError("no static busybox to make an image of (busybox-static)")
         address = stack.enter_context(docker_site(network, busybox))
         settings["gw-b"]["network"] = network
+        settings["gw-a"]["network"] = "bridge"  # dockerd is not in its namespace: it would make a network for nobody
         if lab is not None:
             lab.join_bridge(PLACES["gw-b"], network, address)
     if lab is not None:

@@ -15,14 +15,16 @@ import msgspec
 from msgspec import Meta
 
 from edged.kit.address import parse_address
+from edged.kit.broker import parse_broker
 from edged.kit.proxy import parse_proxy, without_password
 from edged.kit.settings import ConfigError, Source, from_environment, read_toml, settle
+from edged.model import ranges
 
 DIRECTORY = Path("/etc/edged")
 FILE = "edged.toml"
 DROP_INS = "edged.d"
 PREFIX = "EDGED_"  # and the path, parts joined by "__": EDGED_API__LISTEN
-STORE = "store.db"  # in the state directory
+STORE, READINGS = "store.db", "readings.db"  # in the state directory
 CONFIG_VARIABLE = "EDGED_CONFIG"
 MAX_CLOCK_OFFSET_S = 1_500_000_000  # 47 years: no earlier than 1970, from when clocks count, if the machine's own is right
 SHORTEST_LEASE_S, LONGEST_LEASE_S = 1.0, 60.0  # a shorter one runs out while a busy machine thinks
@@ -156,6 +158,13 @@ class HubSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = {}
     discovery: Annotated[bool, _key("Whether nodes on the LAN find each other by signed multicast beacons (UDP 7401).")] = True
+    port_mapping: Annotated[
+        bool,
+        _key(
+            "Whether the default gateway is asked (by PCP, NAT-PMP or UPnP) to let others in at the port of hub.listen: "
+            "then links are direct where both sides have a NAT that is hard to pass."
+        ),
+    ] = True
 
 
 class GroupSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -179,7 +188,13 @@ class RuntimeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         _key("What runs containers: docker, process (host processes, image `host`), or auto: docker when its socket is there."),
     ] = "auto"
     docker_socket: Annotated[str, _key("Docker's socket.", _absolute)] = "/var/run/docker.sock"
-    network: Annotated[str, _key("The Docker network that pods join.")] = "bridge"
+    network: Annotated[
+        str,
+        _key(
+            "The Docker network that pods join. Empty: one that edged makes of this node's range of mesh.pod_network; "
+            "with any other one pods of other nodes cannot be called by address."
+        ),
+    ] = ""
 
 
 class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -221,6 +236,89 @@ class MeshSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     loopback: Annotated[
         str, _key("The /16 of 127.0.0.0/8 in which a rootless node serves; two on one machine need two.", _loopback)
     ] = "127.96.0.0/16"
+    pod_network: Annotated[
+        str,
+        _key(
+            "The network of pods' addresses, the same one on all nodes of a group, /16 to /22: each node takes a /24 of it. "
+            "Nothing else that the machine reaches may be in it.",
+            ranges.pod_network,
+        ),
+    ] = "10.42.0.0/16"
+
+
+def _servicebus(text: str) -> None:
+    _optional_listen(text)
+    if text and not parse_address(text).loopback:
+        raise ValueError(f"expected an address of this machine alone, such as 127.0.0.1:9060, got {text!r}")
+
+
+def _broker(text: str) -> None:
+    if text:
+        parse_broker(text)
+
+
+class BusSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The MQTT broker on which devices and applications talk, and the doors of rules."""
+
+    mqtt: Annotated[
+        str,
+        _key(
+            "Where the broker is, tcp://host[:port] or ssl://host[:port]. One that is not there is looked for now and then. "
+            "Empty: none.",
+            _broker,
+        ),
+    ] = "tcp://127.0.0.1:1883"
+    user: Annotated[str, _key("User at the broker. Empty: none.")] = ""
+    password_file: Annotated[str, _key("File with the password of that user.", _file)] = ""
+    authority_file: Annotated[
+        str, _key("PEM file of the authorities that vouch for an ssl:// broker. Empty: the machine's.", _file)
+    ] = ""
+    certificate_file: Annotated[
+        str, _key("PEM file of our certificate, and key, for an ssl:// broker. Empty: none.", _file)
+    ] = ""
+    rest: Annotated[
+        str,
+        _key(
+            "Where requests for rules with a rest source are taken: whoever reaches it may use them. Open while there are any. "
+            "Empty: nowhere.",
+            _optional_listen,
+        ),
+    ] = "127.0.0.1:9443"
+    servicebus: Annotated[
+        str, _key("Where programs of this machine speak to rules with a servicebus source. Empty: nowhere.", _servicebus)
+    ] = "127.0.0.1:9060"
+
+
+class DmiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Mappers made for KubeEdge."""
+
+    socket: Annotated[
+        str,
+        _key(
+            "Unix socket at which such mappers register, as KubeEdge's /etc/kubeedge/dmi.sock; their own must be in its "
+            "directory. Empty: none may.",
+            _socket,
+        ),
+    ] = ""
+
+
+class HistorySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What devices said: kept in readings.db in node.state_dir, and queued there for the targets of pushMethods."""
+
+    max_mb: Annotated[
+        int,
+        Meta(ge=1, le=1 << 20, description="Megabytes (2**20) of readings that are kept, sent or not; then when_full says."),
+    ] = 64
+    max_days: Annotated[
+        float, Meta(gt=0, le=36500, description="Days that readings are kept which every target has; others stay until sent.")
+    ] = 7.0
+    when_full: Annotated[
+        Literal["drop-oldest", "thin-newest"],
+        _key(
+            "What goes when max_mb is full: the oldest readings, sent or not; or, while some wait to be sent, new ones beyond "
+            "one a minute of each property."
+        ),
+    ] = "drop-oldest"
 
 
 class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -238,6 +336,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     runtime: RuntimeSettings = RuntimeSettings()
     api: ApiSettings = ApiSettings()
     mesh: MeshSettings = MeshSettings()
+    bus: BusSettings = BusSettings()
+    dmi: DmiSettings = DmiSettings()
+    history: HistorySettings = HistorySettings()
     log: LogSettings = LogSettings()
 
     @property

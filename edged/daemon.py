@@ -4,9 +4,11 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from ipaddress import IPv4Network
+from itertools import starmap
 from pathlib import Path
 from random import SystemRandom
 
@@ -14,12 +16,20 @@ import trio
 
 from edged import __version__
 from edged.api.door import Api
-from edged.config import STORE, Config
+from edged.config import READINGS, STORE, BusSettings, Config
 from edged.control import machine
 from edged.control.controllers import Control
 from edged.control.nodes import Facts
+from edged.device.bus.bus import Bus
+from edged.device.doors import DeviceDoors
+from edged.device.history.journal import Journal
+from edged.device.history.ring import Limits
+from edged.device.mapper import Mappers
+from edged.device.push.pushing import Pushing
+from edged.device.readings import Reading
+from edged.device.rules.router import Rules
 from edged.device.worker import Devices
-from edged.errors import DeniedError, InvalidError, UnreachableError
+from edged.errors import DeniedError, InvalidError, ProtocolError, UnreachableError
 from edged.hub.hub import Handler, Hub
 from edged.hub.stream import LinkStream
 from edged.identity.keyring import Keyring
@@ -27,27 +37,34 @@ from edged.identity.node import Identity
 from edged.identity.verifier import Verifier
 from edged.kit.address import parse_address
 from edged.kit.backoff import Backoff
+from edged.kit.broker import BrokerSettings
 from edged.kit.executor import Worker
 from edged.kit.files import alone
+from edged.kit.interfaces import routes
 from edged.kit.log import Log, libraries
 from edged.kit.notify import READY, STOPPING, notify
 from edged.kit.proxy import chosen_proxy
 from edged.kit.supervise import supervise
+from edged.mesh import kernel
 from edged.mesh.addresses import allocate, is_service_address
 from edged.mesh.hostdns import HostDns
 from edged.mesh.mesh import DNS_PORT, Mesh
+from edged.model.core import Node
+from edged.model.objects import key, typed
+from edged.model.ranges import Route, pod_network, taken
 from edged.report import Report
 from edged.runtime.choose import choose_driver
 from edged.runtime.logs import ContainerLogs
 from edged.runtime.worker import Runtime
-from edged.store.events import Recorder
+from edged.store.events import WARNING, Recorder
 from edged.store.store import Store, open_store
 from edged.sync.abroad import Abroad
 from edged.sync.clock import Clock
 from edged.sync.group import Group
-from edged.wire.peer import Flows, Logs, Opening, Sync, Tunnel
+from edged.wire.peer import Deliver, DeviceCall, DeviceHistory, Flows, Logs, Opening, Sync, Tunnel
 
 READ = 64 << 10  # bytes asked of a stream at once
+DAY_S = 86400.0
 FIRST_RETRY_S, LAST_RETRY_S = 0.5, 30.0
 VERSION_S = 2.0  # for the runtime to say its version: one that hangs must not hold up the node
 
@@ -102,6 +119,7 @@ class _House:
             peers=config.hub.peers,
             proxy=chosen_proxy(config.hub.proxy, config.hub.proxy_password_file),
             discovery=config.hub.discovery,
+            port_mapping=config.hub.port_mapping,
             state_dir=config.state_dir,
             handlers=handlers,
             log=log,
@@ -117,6 +135,8 @@ class _House:
             log=log,
             abroad=Abroad(identity.subject, self._hub),
         )
+        self._pods, self._no_pods = pods(config, root=root)
+        self._events = Recorder(store, "edged", node, wall, log)
         self._mesh = Mesh(
             store=store,
             node=node,
@@ -128,6 +148,7 @@ class _House:
             loopback=config.mesh.loopback,
             host_dns=HostDns() if config.mesh.host_dns else None,
             socks5=config.mesh.socks5,
+            pods=self._pods,
             log=log,
             random=random,
         )
@@ -137,6 +158,8 @@ class _House:
             directory=config.state_dir / "pods",
             socket=config.runtime.docker_socket,
             network=config.runtime.network,
+            pods=self._range,
+            told=self._tell,
             dns=(self._mesh.dns.host,) if root and config.mesh.enabled and self._mesh.dns.port == DNS_PORT else (),
         )
         self._host_ip = machine.host_ip()
@@ -145,8 +168,29 @@ class _House:
             store, driver, node=node, host_ip=self._host_ip, recorder=events, log=log, random=random, clock=wall
         )
         self._logs = ContainerLogs(store, driver, node=node)
-        self._devices = Devices(store, node, wall, random, log)
-        report = Report(identity, store, self._hub, self._group, self._mesh, clock, relays)
+        told = Recorder(store, "edged-device", node, wall, log)
+        self._journal = Journal(
+            config.state_dir / READINGS,
+            Limits(config.history.max_mb << 20, config.history.max_days * DAY_S),
+            config.history.when_full,
+            wall,
+            log,
+            partial(self._tell_node, told),
+            writer=Worker(),
+            reader=Worker(),
+        )
+        self._mappers = Mappers(config.state_dir)
+        self._pushing = Pushing(
+            *(store, self._journal, node, os.environ, random, log, told),
+            tell=lambda name, found: self._devices.pushing(name, found),  # noqa: PLW0108  it is made below
+        )
+        self._devices = Devices(*(store, node, wall, random, log, self._take, told, self._mappers), listed=self._pushing.listed)
+        self._doors = DeviceDoors(self._devices.call, self._journal.history)
+        self._bus = Bus(_broker(config.bus), store, self._devices, node, wall, random, log)
+        self._rules = Rules(store, self._bus, node, config.bus.rest, config.bus.servicebus, self._hub.open_stream, random, log)
+        report = Report(
+            identity, store, self._hub, self._group, self._mesh, clock, relays, (self._journal.figures, self._pushing.figures)
+        )
         listen = parse_address(config.api.listen)
         self._api = Api(
             store,
@@ -156,7 +200,8 @@ class _House:
             port=listen.port,
             socket_path=Path(config.api.socket),
             allocate=allocate,
-            open_logs=self._open_logs,
+            open_logs=self._open,
+            open_device=self._open,
             wall=wall,
             new_uid=lambda: str(uuid.uuid4()),
             is_service_address=is_service_address,
@@ -171,6 +216,9 @@ class _House:
             Tunnel: self._mesh.serve_tunnel,
             Flows: self._mesh.serve_flows,
             Logs: self._logs.serve,
+            DeviceCall: self._doors.serve,
+            DeviceHistory: self._doors.serve,
+            Deliver: self._rules.serve,
         }
         self._config, self._random = config, random
 
@@ -181,13 +229,26 @@ class _House:
         if self._config.mesh.enabled:
             await nursery.start(self._keep_mesh)
         await nursery.start((await self._control()).run)
+        if self._no_pods:
+            await self._tell(self._no_pods)
         await nursery.start(self._runtime.run)
+        await nursery.start(self._journal.run)
+        await nursery.start(self._pushing.run)
         await nursery.start(self._devices.run)
+        await nursery.start(self._rules.run)
+        await nursery.start(self._bus.run)
+        if self._config.dmi.socket:
+            nursery.start_soon(self._keep_dmi)
         await nursery.start(self._api.run)
 
     async def leave(self) -> None:
         """A planned stop: the group hears of it, and what is volatile is written."""
         await self._group.leave()
+
+    def _take(self, namespace: str, name: str, readings: Sequence[Reading]) -> None:
+        """What a device said goes to everybody who is told."""
+        self._journal.append(namespace, name, readings)
+        self._bus.take(namespace, name, readings)
 
     async def _control(self) -> Control:
         """Control, once the runtime was asked for its version: a part of the Node that describes this machine."""
@@ -204,10 +265,36 @@ class _House:
             machine.system_info(__version__, runtime),
             self._config.node.labels,
             limited=self._identity.limited,
+            pods=self._pods if self._driver.name == "docker" else None,
         )
         recorder = Recorder(self._store, "edged-control", self._identity.name, self._wall, self._log)
         settle = self._config.group.lease_s
         return Control(self._store, self._group.membership, facts, recorder, self._wall, self._log, settle)
+
+    async def _tell_node(self, recorder: Recorder, reason: str, message: str) -> None:
+        """Something that a person should know of this node."""
+        node = self._store.get(key(Node, self._identity.name))
+        if node is not None:
+            await recorder.record(node, WARNING, reason, message)
+
+    async def _keep_dmi(self) -> None:
+        """Mappers in processes of their own; a socket that cannot be made is tried again."""
+        from edged.device.dmi.service import Service  # gRPC: only a node that asks for it pays for it  # noqa: PLC0415
+
+        socket = Path(self._config.dmi.socket)
+        service = Service(socket, self._store, self._devices, self._mappers, self._identity.name, self._log)
+        await supervise(service.run, outages=(UnreachableError, ProtocolError), backoff=_backoff(self._random), log=self._log)
+
+    def _range(self) -> str:
+        """The addresses of this node's pods, as its Node says; "" when they have none of their own."""
+        there = self._store.get(key(Node, self._identity.name))
+        return typed(there, Node).spec.pod_cidr if there is not None and self._pods is not None else ""
+
+    async def _tell(self, why: str) -> None:
+        """Why pods cannot be called by address."""
+        self._log.warning(why)
+        if (there := self._store.get(key(Node, self._identity.name))) is not None:
+            await self._events.record(there, WARNING, "NoPodNetwork", why)
 
     async def _keep_mesh(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Started when names resolve, so that a pod's first question is answered; or cannot for now: pods start then too."""
@@ -228,16 +315,28 @@ class _House:
             await tried.wait()
             task_status.started()
 
-    async def _open_logs(self, asked: Logs, node: str) -> AsyncGenerator[bytes, None]:
-        """What a container printed: from the runtime here, or over the link to its node."""
+    async def _open(self, asked: Logs | DeviceCall | DeviceHistory, node: str) -> AsyncGenerator[bytes, None]:
+        """What a container printed, or a device answers: from the rooms here, or over the link to its node."""
         if node == self._identity.name:
-            return await self._logs.open(asked)
+            return await (self._logs.open(asked) if isinstance(asked, Logs) else self._doors.open(asked))
         try:
             text = _text(await self._hub.open_stream(node, asked))
         except DeniedError as error:
             raise InvalidError(str(error)) from error  # the caller may ask; what was asked for is not there
         await anext(text)
         return text
+
+
+def pods(config: Config, *, root: bool) -> tuple[IPv4Network | None, str]:
+    """The network of pods' addresses; None where pods join another Docker network or calls are not carried. And why, if odd."""
+    if not (root and config.mesh.enabled) or config.runtime.network:
+        return None, ""
+    network = pod_network(config.mesh.pod_network)
+    other = taken(network, starmap(Route, routes()), kernel.INTERFACE)
+    if other is None:
+        return network, ""
+    where = f"this machine reaches {other.network} by {other.interface}"
+    return None, f"no pod network {network}, {where}: set mesh.pod_network to another one, on all nodes of the group"
 
 
 async def _text(stream: LinkStream) -> AsyncGenerator[bytes, None]:
@@ -263,3 +362,7 @@ async def _stop_on_signal(house: _House, scope: trio.CancelScope, log: Log) -> N
 
 def _backoff(random: SystemRandom) -> Backoff:
     return Backoff(FIRST_RETRY_S, LAST_RETRY_S, random)
+
+
+def _broker(bus: BusSettings) -> BrokerSettings:
+    return BrokerSettings(bus.mqtt, bus.user, bus.password_file, bus.authority_file, bus.certificate_file)

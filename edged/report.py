@@ -1,7 +1,7 @@
 """What a node says of itself: `edged status` and the rooms' figures for `/metrics`, gathered when somebody asks."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -19,9 +19,12 @@ from edged.store.store import Store
 from edged.sync.clock import Clock
 from edged.sync.group import Group
 
+# What a room counts: (name, help, value, labels); names that end in `_total` only grow.
+Counted = Callable[[], Iterable[tuple[str, str, float, Mapping[str, str]]]]
+
 
 class Report:
-    """Asks the rooms of one node; `relays` are the URLs that it may use."""
+    """Asks the rooms of one node; `relays` are the URLs that it may use, `others` rooms of which only figures are shown."""
 
     def __init__(
         self,
@@ -32,9 +35,10 @@ class Report:
         mesh: Mesh,
         clock: Clock,
         relays: Sequence[str],
+        others: Sequence[Counted],
     ) -> None:
         self._identity, self._store, self._hub, self._clock = identity, store, hub, clock
-        self._group, self._mesh, self._relays = group, mesh, relays
+        self._group, self._mesh, self._relays, self._others = group, mesh, relays, others
 
     def status(self) -> JSON:
         """What `edged status` shows; pods and devices are counted by state, those of this node only."""
@@ -59,6 +63,7 @@ class Report:
             "trouble": self._store.trouble,
             "damaged": len(self._store.damaged),
             "relay": relay,
+            "port_mapping": hub.port_mapping,
             "peers": [_peer(name, links.get(name)) for name in sorted(others - {node})],
             "pods": Counter(pod.status.phase or "Pending" for pod in pods if pod.spec.node_name == node),
             "devices": Counter(each.status.state or "unknown" for each in devices if each.spec.node_name == node),
@@ -95,6 +100,9 @@ class Report:
         yield Figure("edged_group_members", "Nodes whose lease is alive.", len(self._group.membership.view.members))
         yield Figure("edged_group_leads", "Whether this node holds the group's lease.", self._group.membership.leads)
         yield Figure("edged_clock_ahead_seconds", "This clock ahead of the median of the others'.", self._clock.ahead)
+        for counted in self._others:
+            for name, help_, value, tags in counted():
+                yield Figure(name, help_, value, dict(tags), counter=name.endswith("_total"))
         for part, counts in self._mesh.statistics().items():
             for name, count in counts.items():
                 yield Figure(f"edged_mesh_{part}_{name}", f"The mesh: {part}, {name}.", count)

@@ -22,6 +22,7 @@ def test_without_files_the_defaults_hold() -> None:
     assert loaded.api.socket == "/var/lib/edged/api.sock"
     assert loaded.runtime.driver == "auto"
     assert loaded.mesh.rootless is None
+    assert (loaded.runtime.network, loaded.mesh.pod_network) == ("", "10.42.0.0/16")
 
 
 def test_later_files_win_and_tables_are_merged(tmp_path: Path) -> None:
@@ -54,9 +55,17 @@ def test_the_directory_may_be_chosen_by_variable(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        (
+            "[mesh]\npod_network = '10.42.0.0/24'",
+            "mesh.pod_network: expected a private network with /16 to /22, such as 10.42.0.0/16, got '10.42.0.0/24'",
+        ),
         ("[api]\nlisten = 5", "api.listen: expected a text, got 5"),
         ("[api]\nlistne = 'x'", "api.listne: unknown key, expected one of listen, socket; did you mean listen?"),
-        ("[runtim]\n", "runtim: unknown key, expected one of node, hub, group, runtime, api, mesh, log; did you mean runtime?"),
+        (
+            "[runtim]\n",
+            "runtim: unknown key, expected one of node, hub, group, runtime, api, mesh, bus, dmi, history, log; "
+            "did you mean runtime?",
+        ),
         (
             "[runtime]\ndriver = 'dockr'",
             "runtime.driver: expected one of auto, docker, process, got 'dockr'; did you mean docker?",

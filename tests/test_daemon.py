@@ -4,7 +4,10 @@ import subprocess
 import sys
 import time
 
-from edged.daemon import wall_clock
+import pytest
+
+from edged.config import Config, MeshSettings, RuntimeSettings
+from edged.daemon import pods, wall_clock
 
 UNNEEDED = {"docker", "http.client", "jsonpatch", "prometheus_client", "pymodbus", "rich", "yaml"}
 
@@ -20,3 +23,39 @@ def test_the_wall_clock_is_the_machines_and_an_offset() -> None:
     for offset in (0.0, 86_400.0, -0.5):
         wall, before = wall_clock(offset), time.time()
         assert before + offset - 0.001 <= wall() <= time.time() + offset + 0.001
+
+
+SCRIPT = """
+set -e
+ip link set lo up
+ip link add lan type veth peer name far
+ip addr add {address} dev lan
+ip link set lan up
+ip link set far up
+exec "$0" -c 'from edged.config import *; from edged.daemon import pods; print(*pods(Config(), root=True), sep=" | ")'
+"""
+
+
+@pytest.mark.root
+@pytest.mark.tool("ip")
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("192.0.2.5/24", "10.42.0.0/16 | "),
+        ("10.42.3.5/24", "None | no pod network 10.42.0.0/16, this machine reaches 10.42.3.0/24 by lan: set mesh.pod_network"),
+        ("10.1.2.3/8", "None | no pod network 10.42.0.0/16, this machine reaches 10.0.0.0/8 by lan: set mesh.pod_network"),
+    ],
+)
+def test_a_network_that_the_machine_reaches_otherwise_is_not_taken(address: str, expected: str) -> None:
+    argv = ["unshare", "--net", "sh", "-c", SCRIPT.format(address=address), sys.executable]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.startswith(expected)
+
+
+def test_who_carries_no_calls_or_names_a_network_has_no_pod_network() -> None:
+    for config in (
+        Config(runtime=RuntimeSettings(network="bridge")),
+        Config(mesh=MeshSettings(enabled=False)),
+    ):
+        assert pods(config, root=True) == (None, "")
+    assert pods(Config(), root=False) == (None, "")

@@ -59,7 +59,11 @@ def report(store: Store, identity: Identity, relays: list[str]) -> Report:
     clock = Clock(lambda: 0.0)
     group = Group(store, clock, identity, Keyring(Verifier(identity.authority_pem)), hub, random=random, log=log)
     mesh = Mesh(store=store, node=NODE, open_stream=hub.open_stream, root=False, log=log, random=random)
-    return Report(identity, store, hub, group, mesh, clock, relays)
+    return Report(identity, store, hub, group, mesh, clock, relays, [counted])
+
+
+def counted() -> list[tuple[str, str, float, dict[str, str]]]:
+    return [("edged_room_things_total", "Things.", 7, {"of": "a room"})]
 
 
 async def test_what_is_here_is_counted_and_who_is_away_is_named(fleet: Any) -> None:
@@ -79,6 +83,7 @@ async def test_what_is_here_is_counted_and_who_is_away_is_named(fleet: Any) -> N
         assert status["relay"] == {"url": "wss://relay.example.com", "connected": False, "observed": None}
         assert status["vector"] == {store.origin: 2 + 2 * (3 + 2)}  # two nodes without a status, the rest with
         assert (status["holder"], status["members"], status["clock_ahead_s"]) == (None, [NODE], 0.0)
+        assert status["port_mapping"] == "off"
         assert status["revision"] == store.revision
         assert (status["trouble"], status["damaged"], status["observes"]) == ("", 0, [])
         names = {figure.name for figure in made.figures()}

@@ -23,18 +23,28 @@ IMPURE = {"trio", "trio_websocket", "socket", "ssl", "apsw", "subprocess", "thre
 SHELLS = {
     "edged": "daemon",
     "edged/api": "door http watch",
-    "edged/cli": "cleanup client netcheck ping run",
+    "edged/cli": "cleanup client device devicehistory devicetest netcheck ping run",
     "edged/control": "controllers machine",
-    "edged/device": "modbus poller worker",
+    "edged/device": "aio doors intake mapper poller trial worker",
+    "edged/device/ble": "mapper",
+    "edged/device/bus": "bus client desk exchange",
+    "edged/device/dmi": "server service",
+    "edged/device/opcua": "mapper trust",
+    "edged/device/modbus": "line rtu serialport session tcp",
+    "edged/device/virtual": "mapper",
+    "edged/device/history": "journal ring",
+    "edged/device/push": "mysql pushing redis way web",
+    "edged/device/rules": "counts router web",
     "edged/hub": (
-        "connection dialling discovery forwarding hub linker memory netcheck peer relaydial relaylink sockets stream switch"
+        "answering connection dialling discovery forwarding hub linker mapper memory netcheck peer relaydial relaylink sockets "
+        "stream switch"
     ),
     "edged/kit": "executor interfaces notify queues supervise udp",
     "edged/mesh": (
         "conntrack datagrams flowlink flowserver forwarder kernel mesh peek proxy redirected resolvers server socksserver "
         "streams tunnel twins udp udpdoors"
     ),
-    "edged/runtime": "dockerd logfile logs process shim worker",
+    "edged/runtime": "dockerd logfile logs podnetwork process shim worker",
     "edged/store": "backup commits disk faults numbers opening reading salvage schema store table",
     "edged/sync": "abroad exchange group membership neighbourhood replicator upkeep",
     "relay": "__main__ clients http server udp",
@@ -42,9 +52,13 @@ SHELLS = {
 
 # Third-party and heavy standard modules that one place alone imports, so that a node loads them only when it needs them.
 ONLY_IN = {
-    "asyncio": {"edged/device/aio.py"},
-    "asyncua": {"edged/device/aio.py"},
-    "bleak": {"edged/device/aio.py"},
+    "asyncio": {
+        *("edged/device/aio.py", "edged/device/ble/radio.py", "edged/device/dmi/server.py"),
+        *("edged/device/opcua/connection.py", "edged/device/opcua/subscription.py"),
+    },
+    "grpclib": {"edged/device/dmi/server.py"},
+    "asyncua": {f"edged/device/opcua/{name}.py" for name in ("access", "connection", "subscription", "variants")},
+    "bleak": {"edged/device/ble/radio.py"},
 }
 
 # Files whose test stands elsewhere, and where.

@@ -1,6 +1,9 @@
 """A link with its path and its streams, as one thing: datagrams and time go in, what follows goes to streams and owner."""
 
+import math
 from collections.abc import Iterable, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Protocol
 
 import trio
@@ -9,9 +12,13 @@ from edged.errors import UnreachableError
 from edged.hub.events import Called, Data, Down, Event, Named, Reset, Stopped, Told, Up
 from edged.hub.link import Link
 from edged.hub.path import Path, Probe
+from edged.hub.pieces import Pieces, is_piece
 from edged.hub.probe import Probes
 from edged.hub.stream import LinkStream
 from edged.hub.ways import Route, Spot
+from edged.kit.udp import bursts
+
+LINGER_S = 0.004  # in which an answer is likely that can take more along
 
 
 class Ports(Protocol):
@@ -75,7 +82,10 @@ class Connection:
         self._routes = path.routes
         self._sockets: frozenset[int] = frozenset()  # further ones, open for it
         self._wants_relay = False
+        self._flush_at = math.inf  # when what lingers is sent
         self.probes: Probes | None = None  # set when the peer is proved
+        self._pieces: Pieces | None = None  # then, too
+        self._whole: list[tuple[Spot, bytes]] = []  # put together of pieces; taken in bursts when it settles
 
     def receive(self, data: bytes, segment: int, route: Route, now: float) -> None:
         """QUIC datagrams came in that way."""
@@ -83,9 +93,18 @@ class Connection:
         self._take(self.link.receive(data, segment, now), now)
 
     def probed(self, data: bytes, source: Spot, now: float) -> None:
-        """A probe came from there. ProtocolError when it is not authentic or answers nothing."""
-        self.path.receive(data, source, now)
-        self.link.due = True
+        """A probe came from there, or half a datagram. ProtocolError when it is not authentic or answers nothing."""
+        if self._pieces is None or not is_piece(data):
+            self.path.receive(data, source, now)
+            self.link.due = True
+        elif (whole := self._pieces.join(data)) is not None:
+            self._whole.append((source, whole))
+
+    def _take_whole(self) -> None:
+        whole, self._whole = self._whole, []
+        for source, group in groupby(whole, key=itemgetter(0)):
+            for burst in bursts([data for _, data in group]):
+                self.receive(b"".join(burst), len(burst[0]), source, trio.current_time())
 
     def tick(self, now: float) -> None:
         """Time passed."""
@@ -95,23 +114,34 @@ class Connection:
 
     def deadline(self) -> float:
         """When to call tick, at the latest."""
-        return min(self.link.deadline(), self.path.deadline())
+        return min(self.link.deadline(), self.path.deadline(), self._flush_at)
 
     def settle(self) -> None:
         """Flush after something came, unless all there would be to send is an acknowledgement that can wait for an answer."""
+        if self._whole:
+            self._take_whole()
         if self.link.due:
             self.flush()
         else:
             self._ports.schedule(self.deadline())
 
+    def linger(self) -> None:
+        """Flush in LINGER_S, if nobody does before."""
+        self._flush_at = min(self._flush_at, trio.current_time() + LINGER_S)
+        self._ports.schedule(self._flush_at)
+
     def flush(self) -> None:
         """Send what there is to send, and wake writers that have room again."""
         now = trio.current_time()
+        self._flush_at = math.inf
         self._steer(now)
         datagrams = self.link.outgoing(now)
         if datagrams:
             for route in self.path.routes:
-                self._ports.send(route, self.node, datagrams)
+                if self._pieces is not None and self.path.narrow(route):
+                    self._ports.send(route, self.node, self._pieces.cut(datagrams))
+                else:
+                    self._ports.send(route, self.node, datagrams)
             self.path.sent(sum(map(len, datagrams)), self.link.awaiting, now)
         for probe in self.path.outgoing():
             self._ports.probe(probe)
@@ -195,6 +225,7 @@ class Connection:
             elif isinstance(event, Up):
                 self.node = event.peer
                 self.probes = Probes(event.probe_key, dialler=self.link.dialled)
+                self._pieces = Pieces(self.probes.link_id)
                 self.path.authenticate(self.probes, now)
                 self._owner.up(self)
             elif isinstance(event, Down):

@@ -27,6 +27,8 @@ STEADY_S = 10.0  # a link that lived for so long begins the back-off anew
 RESOLVE_S = 5.0  # for the names among configured addresses
 STALE_S = 2.0  # a dial unanswered for so long repeats itself too seldom to be what reaches a node that has just come
 DIAL_ANEW = "the node has come: dialling anew"
+WIDE_S = 3.0  # a dial that proved nothing by then may run into a way too narrow for the server's part of the handshake
+DIAL_NARROW = "no answer: dialling anew with small datagrams"
 
 
 class Dialling:
@@ -104,10 +106,10 @@ class Dialling:
             peer.change()
         return peer.connection
 
-    def dial(self, peer: Peer) -> tuple[Connection, Dialler]:
-        """Begin a link to the peer, every way that is known at once."""
+    def dial(self, peer: Peer, *, narrow: bool = False) -> tuple[Connection, Dialler]:
+        """Begin a link to the peer, every way that is known at once; a `narrow` one is for ways that carry little at a time."""
         dialler = Dialler(peer.name, identity=self._identity, verifier=self._verifier, wall=self._wall)
-        link = Link.dial(self._identity, dialler, parted(peer.name)[1], trio.current_time())
+        link = Link.dial(self._identity, dialler, parted(peer.name)[1], trio.current_time(), narrow=narrow)
         connection = Connection(link, self._path(peer), ports=self._switch, owner=self._owner, node=peer.name)
         self._switch.add(connection, link.connection_id)
         connection.flush()
@@ -128,6 +130,11 @@ class Dialling:
     async def _dialled(self, peer: Peer) -> Connection:
         """A link that was dialled, and is over."""
         connection, dialler = self.dial(peer)
+        with trio.move_on_after(WIDE_S):
+            await connection.over.wait()
+        if connection.probes is None and not connection.over.is_set():
+            connection.close(DIAL_NARROW)
+            connection, dialler = self.dial(peer, narrow=True)
         await connection.over.wait()
         answered = connection.path.answered
         if not dialler.met and isinstance(answered, tuple):

@@ -6,6 +6,8 @@ import msgspec
 
 from edged.kit.address import Address
 
+OFF = "off"  # the port mapping: by configuration, or because links are on loopback
+
 
 class RelayCheck(msgspec.Struct, frozen=True):
     """A relay that may be used; `connected`: it takes us. `error` says why no TCP reaches it, or why it does not take us."""
@@ -22,7 +24,7 @@ class NetCheck(msgspec.Struct, frozen=True):
 
     `nat`: `open` none, `easy` one mapping for all destinations, `hard` another for each, `blocked`, or `unknown`. `addresses`
     are the machine's own, `observed` those that the relay sees. `ipv6`: whether there is an address for the world, and our
-    socket speaks it.
+    socket speaks it. `port_mapping`: what the gateway maps for us, in words.
     """
 
     udp: bool | None

@@ -14,7 +14,7 @@ import trio
 
 from edged.errors import DeniedError, ProtocolError, UnreachableError
 from edged.hub.connection import Connection
-from edged.hub.findings import NetCheck
+from edged.hub.findings import OFF, NetCheck
 from edged.hub.linker import NOT_NEEDED, Linker
 from edged.hub.names import abroad
 from edged.hub.peer import Peer
@@ -61,13 +61,14 @@ class LinkStatus:
 class HubStatistics:
     """`relay` is the URL of the relay that takes us, None when none does, for `relay_reason`. `dropped` counts by reason.
 
-    `observed` is our address as that relay sees it.
+    `observed` is our address as that relay sees it. `port_mapping` is what the gateway maps for us, in words.
     """
 
     address: str
     relay: str | None
     observed: str | None
     relay_reason: str
+    port_mapping: str
     links: tuple[LinkStatus, ...]
     dropped: Mapping[str, int]
 
@@ -78,8 +79,8 @@ class Hub:
     `listen` is the UDP socket's IP address and port, `peers` the configured addresses of nodes, "host:port". `handlers` serve
     accepted streams by the type of their opening: they answer it; the stream is closed when they return, reset when they
     raise. A stream that breaks under a handler is no fault of it; any other exception ends the hub. With `discovery` nodes on
-    the LAN are found by beacons; `proxy` is the way out to relays, None: as the environment says. `state_dir` is where the
-    last known addresses are kept, None: nowhere.
+    the LAN are found by beacons, with `port_mapping` the gateway is asked to map our UDP port. `proxy` is the way out to
+    relays, None: as the environment says. `state_dir` is where the last known addresses are kept, None: nowhere.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class Hub:
         insecure_relays: bool = False,
         proxy: Proxy | None = None,
         discovery: bool = False,
+        port_mapping: bool = False,
         state_dir: Path | None = None,
         wall: Callable[[], float] = time.time,
         token: Callable[[int], bytes] = secrets.token_bytes,
@@ -103,7 +105,7 @@ class Hub:
         self._identity, self._verifier, self._relays, self._insecure_relays = identity, verifier, relays, insecure_relays
         self._listen, self._peers = parse_address(listen), peers
         self._handlers = handlers
-        self._proxy, self._discovery, self._state_dir = proxy, discovery, state_dir
+        self._proxy, self._discovery, self._port_mapping, self._state_dir = proxy, discovery, port_mapping, state_dir
         self._wanted: frozenset[str] | None = None
         self._log, self._random, self._wall, self._token = log, random, wall, token
         self._linker: Linker | None = None
@@ -232,11 +234,12 @@ class Hub:
         """What the hub is doing."""
         linker = self._linker
         if linker is None:
-            return HubStatistics(str(self._listen), None, None, "the hub is not running", (), {})
+            return HubStatistics(str(self._listen), None, None, "the hub is not running", OFF, (), {})
         links = tuple(status for peer in linker.linked if (status := _status(peer)) is not None)
         dropped = linker.dropped | {"turned away": self.turned_away, "misspoken": self.misspoken}
         relay = linker.relay
-        return HubStatistics(str(linker.address), relay.url, relay.observed, relay.reason, links, dropped)
+        mapping = linker.port_mapping
+        return HubStatistics(str(linker.address), relay.url, relay.observed, relay.reason, mapping, links, dropped)
 
     async def netcheck(self) -> NetCheck:
         """What the network lets us do, asked now. UnreachableError while the hub does not run."""
@@ -258,6 +261,7 @@ class Hub:
                 proxy=self._proxy,
                 peers=self._peers,
                 discovers=self._discovery,
+                maps=self._port_mapping,
                 directory=self._state_dir,
                 opened=self._opened,
                 changed=self._notify,
@@ -299,7 +303,7 @@ class Hub:
             opening = await self._opening(peer, stream)
             if opening is not None:
                 await (_answer_ping if isinstance(opening, Ping) else self._handlers[type(opening)])(peer, opening, stream)
-            await stream.aclose()
+            stream.close()
         except* (trio.BrokenResourceError, UnreachableError) as errors:  # the link went, or the peer gave up
             self._log.debug(f"a stream of {peer} broke: {errors.exceptions[0]}")
         finally:
@@ -309,8 +313,11 @@ class Hub:
     async def _opening(self, peer: str, stream: LinkStream) -> Opening | None:
         """What the stream is for; None when it was refused because we do not do that, or not for `peer`."""
         try:
-            with trio.fail_after(OPENING_S):
-                opening = OPENING.decode(await stream.receive_frame(MAX_CONTROL))
+            frame = stream.frame_nowait(MAX_CONTROL)
+            if not frame:
+                with trio.fail_after(OPENING_S):
+                    frame = await stream.receive_frame(MAX_CONTROL)
+            opening = OPENING.decode(frame)
             foreign = abroad(peer) and not isinstance(opening, SERVED_ABROAD)
             if (isinstance(opening, Ping) or type(opening) in self._handlers) and not foreign:
                 return opening

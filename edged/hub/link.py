@@ -20,7 +20,7 @@ from edged.errors import DeniedError, ProtocolError, UnreachableError
 from edged.hub.dialogue import Dialler, Doorkeeper
 from edged.hub.events import Called, Data, Down, Event, Named, Reset, Stopped, Told, Up
 from edged.hub.packets import CONNECTION_ID
-from edged.hub.probe import PING_SIZE
+from edged.hub.probe import NARROW_SIZE, PING_SIZE
 from edged.hub.quic import ACK, Quic
 from edged.identity.certificates import Subject
 from edged.identity.node import Identity
@@ -40,7 +40,9 @@ CHECK_S = 1.5  # a peer that may have been restarted has so long to answer a pin
 CHECK_PINGS = 5  # in that time: one that is lost decides nothing
 MAX_REASON = 200  # bytes of a reason in a close: it must fit one datagram
 CONTROL_STREAM = 0  # the client's first
-ANSWERED_S = 0.004  # an acknowledgement waits so much longer than qh3's 1 ms for an answer to travel with; QUIC allows 25 ms
+# An acknowledgement waits so much longer than qh3's 1 ms for an answer to travel with. The shorter it is the more often a
+# timer runs out for nothing, which costs as much as a datagram; QUIC allows 25 ms, of which our own lateness is a part.
+ANSWERED_S = 0.011
 UNANSWERED = 2 * MAX_DATAGRAM  # bytes beyond which it does not: the sender may have its window full (RFC 9000, 13.2.2)
 STALLED = 4  # timers run out in a row, each twice as long: half a second on a quick path
 CLOSED = 0  # our only error code: the reason is what counts
@@ -61,7 +63,7 @@ class _Flow:
     window: int = STREAM_WINDOW
 
 
-def _configuration(identity: Identity, server_name: str | None) -> QuicConfiguration:
+def _configuration(identity: Identity, server_name: str | None, size: int = MAX_DATAGRAM) -> QuicConfiguration:
     configuration = QuicConfiguration(
         is_client=server_name is not None,
         alpn_protocols=[ALPN],
@@ -69,7 +71,7 @@ def _configuration(identity: Identity, server_name: str | None) -> QuicConfigura
         idle_timeout=IDLE_S,
         max_data=QUIC_WINDOW,
         max_stream_data=QUIC_WINDOW,
-        max_datagram_size=MAX_DATAGRAM,
+        max_datagram_size=size,
         probe_datagram_size=False,  # what one path carries says nothing about the next one
     )
     if server_name is None:
@@ -107,9 +109,9 @@ class Link:
         self.bytes_received = 0
 
     @classmethod
-    def dial(cls, identity: Identity, dialogue: Dialler, name: str, now: float) -> "Link":
-        """Begin a link to the node that its certificate calls `name`."""
-        quic = Quic(configuration=_configuration(identity, name))
+    def dial(cls, identity: Identity, dialogue: Dialler, name: str, now: float, *, narrow: bool = False) -> "Link":
+        """Begin a link to the node that its certificate calls `name`. A `narrow` one has datagrams of NARROW_SIZE for good."""
+        quic = Quic(configuration=_configuration(identity, name, NARROW_SIZE if narrow else MAX_DATAGRAM))
         link = cls(quic, dialogue, now)
         quic.connect(FAKE_PEER, now)
         return link
@@ -208,7 +210,7 @@ class Link:
         """Datagrams to send now."""
         held, self._held = self._held, []
         datagrams = held + self._poll(now)
-        self.due = self._quic.waiting > 0  # then each acknowledgement may make room
+        self.due = self._quic.unsent() > 0  # then each acknowledgement may make room
         self._unanswered = 0
         self.bytes_sent += sum(map(len, datagrams))
         return datagrams
@@ -231,17 +233,17 @@ class Link:
 
     def waiting(self, stream: int) -> int:
         """Bytes of the stream that were not sent yet."""
-        return self._quic.get_send_buffer_size(stream)
+        return self._quic.unsent(stream)
 
-    def send(self, stream: int, data: bytes | bytearray | memoryview, *, end: bool = False) -> None:
-        """Queue bytes, at most `room`, and the end of our direction."""
+    def send(self, stream: int, data: bytes | bytearray | memoryview, *, end: bool = False, waits: bool = False) -> None:
+        """Queue bytes, at most `room`, and the end of our direction; what `waits` goes with what leaves next."""
         flow = self._flows.get(stream)
         if flow is None or not flow.sending or self._down:
             return
-        self.due = True
+        self.due = self.due or not waits
         flow.sent += len(data)
         self.carried += len(data)
-        self._quic.send_stream_data(stream, data, end)
+        self._quic.send(stream, data, end=end)
         if end:
             flow.sending = False
             self._forget(stream, flow)

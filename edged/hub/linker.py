@@ -14,9 +14,10 @@ from edged.hub.connection import Connection
 from edged.hub.dialling import Dialling
 from edged.hub.dialogue import Doorkeeper
 from edged.hub.discovery import Discovery
-from edged.hub.findings import NetCheck
+from edged.hub.findings import OFF, NetCheck
 from edged.hub.forwarding import Forwarding
 from edged.hub.link import Link
+from edged.hub.mapper import PortMapper
 from edged.hub.memory import Memory
 from edged.hub.names import abroad, named, own_name, parted
 from edged.hub.netcheck import look
@@ -50,7 +51,8 @@ RETURN_S = 60.0  # a node abroad that the relay announced before it went away is
 class Linker:
     """`opened` gets each stream that a peer opens, `changed` is called when a link or a known node came, or a link went.
 
-    `discovers`: find nodes on the LAN. `directory`: where last known addresses are kept; None: nowhere.
+    `discovers`: find nodes on the LAN. `maps`: have the gateway map our port. `directory`: where last known addresses are
+    kept; None: nowhere.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Linker:
         proxy: Proxy | None,
         peers: Mapping[str, Sequence[str]],
         discovers: bool,
+        maps: bool,
         directory: FilePath | None,
         opened: Callable[[str, LinkStream], None],
         changed: Callable[[], None],
@@ -119,6 +122,9 @@ class Linker:
             self._discovery = Discovery(
                 udp.address, self, identity=identity, verifier=verifier, log=log, random=random, wall=wall, token=token
             )
+        self._mapper: PortMapper | None = None
+        if maps and not udp.address.loopback:
+            self._mapper = PortMapper(udp.address, changed=self._tell_all, token=token, log=log)
 
     @property
     def linked(self) -> list[Peer]:
@@ -189,8 +195,9 @@ class Linker:
                 self._memory.recall()
                 for name in self._book.names():
                     self._know(name)
-                if self._discovery is not None:
-                    self._nursery.start_soon(self._discovery.run)
+                for shell in (self._discovery, self._mapper):
+                    if shell is not None:
+                        self._nursery.start_soon(shell.run)
         finally:
             for connection in tuple(self.switch.connections):
                 connection.close("the node stops")
@@ -346,7 +353,12 @@ class Linker:
 
     async def netcheck(self) -> NetCheck:
         """What the network lets us do, asked now."""
-        return await look(self._udp, self.relay, self.forwarding)
+        return await look(self._udp, self.relay, self.forwarding, self._mapper)
+
+    @property
+    def port_mapping(self) -> str:
+        """What the gateway maps for us, for a person."""
+        return self._mapper.text if self._mapper is not None else OFF
 
     def _want_forwarding(self) -> list[str]:
         """Whose links are to go by it, or need our address as the relay sees it to find a direct path."""
@@ -409,6 +421,8 @@ class Linker:
             await trio.sleep(LOOK_S)
             if self._discovery is not None:
                 self._discovery.look()
+            if self._mapper is not None:
+                self._mapper.look()
             interfaces = self._own_addresses()
             if interfaces != self._interfaces:
                 self._interfaces = interfaces
@@ -436,6 +450,8 @@ class Linker:
     def _candidates(self, peer: Peer) -> Candidates:
         seen = (other.connection.path.seen for other in self.linked if other.connection is not None)
         others = outside(self.forwarding.observed, self.relay.observed, seen, self._udp.address.port)
+        if self._mapper is not None and self._mapper.mapped is not None:
+            others.insert(0, self._mapper.mapped)
         return Candidates([*dict.fromkeys([*map(str, others), *self._interfaces])][:MAX_CANDIDATES], peer.wanted)
 
     def _close_unused(self, peer: Peer) -> None:

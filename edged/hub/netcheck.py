@@ -1,5 +1,6 @@
 """What the network lets this node do, for `edged netcheck`: asked of the running hub, or without a daemon of `Alone`."""
 
+import secrets
 from collections.abc import Sequence
 from ipaddress import IPv6Address
 from random import Random
@@ -9,8 +10,9 @@ import msgspec
 import trio
 
 from edged.errors import DeniedError, ProtocolError
-from edged.hub.findings import NetCheck, RelayCheck, nat_of
+from edged.hub.findings import OFF, NetCheck, RelayCheck, nat_of
 from edged.hub.forwarding import Forwarding
+from edged.hub.mapper import PortMapper
 from edged.hub.relaydial import RelayDial
 from edged.hub.relaylink import LOST, RelayLink, text_of
 from edged.hub.relayspeech import Told, Welcomed
@@ -22,11 +24,11 @@ from edged.kit.proxy import Proxy
 from edged.kit.udp import UdpSocket
 from edged.wire.relayudp import is_ours
 
-LATENCY_S = 3.0  # for TCP to a relay, by which all is done in time for who asks
+LATENCY_S = 3.0  # for TCP to a relay, and for a gateway, by which all is done in time for who asks
 RELAY_S = 4.0  # for a relay to take a node that is not running
 
 
-async def look(udp: UdpSocket, relay: RelayLink, forwarding: Forwarding) -> NetCheck:
+async def look(udp: UdpSocket, relay: RelayLink, forwarding: Forwarding, mapper: PortMapper | None) -> NetCheck:
     """Ask the network now; takes as long as the slowest answer, at most some seconds."""
     checks: list[RelayCheck | None] = [None] * len(relay.urls)
 
@@ -36,6 +38,8 @@ async def look(udp: UdpSocket, relay: RelayLink, forwarding: Forwarding) -> NetC
     async with trio.open_nursery() as nursery:
         for at, url in enumerate(relay.urls):
             nursery.start_soon(check, at, url)
+        if mapper is not None:
+            nursery.start_soon(_settled, mapper)
         await forwarding.inquire()
     own = own_addresses(ipv6=True)
     works = bool(forwarding.observed) if forwarding.asks else None
@@ -46,7 +50,7 @@ async def look(udp: UdpSocket, relay: RelayLink, forwarding: Forwarding) -> NetC
         addresses=own,
         observed=[str(address) for address in forwarding.observed],
         ipv6=udp.ipv6 and any(isinstance(ip := Address(host, 0).ip, IPv6Address) and ip.is_global for host in own),
-        port_mapping="not tried",
+        port_mapping=OFF if mapper is None else mapper.text,
         relays=[
             msgspec.structs.replace(found, udp_ms=None if rtt is None else rtt * 1000) if found.connected else found
             for found in checks
@@ -65,6 +69,7 @@ class Alone:
         listen: Address,
         *,
         proxy: Proxy | None,
+        maps: bool,
         insecure: bool = False,
         random: Random,
         log: Log,
@@ -91,6 +96,9 @@ class Alone:
             forwards=lambda _node, _address: None,
             random=random,
         )
+        self._mapper: PortMapper | None = None
+        if maps and not self._udp.address.loopback:
+            self._mapper = PortMapper(self._udp.address, changed=lambda: None, token=secrets.token_bytes, log=log)
 
     async def look(self) -> NetCheck:
         """Wait for a relay for a while, and look."""
@@ -98,10 +106,12 @@ class Alone:
             async with trio.open_nursery() as nursery:
                 for service in (self._relay.run, self._forwarding.run, self._read):
                     nursery.start_soon(service)
+                if self._mapper is not None:
+                    nursery.start_soon(self._mapper.run)
                 if self._relay.urls:
                     with trio.move_on_after(RELAY_S):
                         await self._welcomed.wait()
-                found = await look(self._udp, self._relay, self._forwarding)
+                found = await look(self._udp, self._relay, self._forwarding, self._mapper)
                 nursery.cancel_scope.cancel()
         finally:
             self._udp.close()
@@ -125,6 +135,11 @@ class Alone:
                         self._forwarding.receive(data, source, trio.current_time())
                 except ProtocolError:
                     continue  # an answer to a question of before, or of nobody's
+
+
+async def _settled(mapper: PortMapper) -> None:
+    with trio.move_on_after(LATENCY_S):
+        await mapper.settled()
 
 
 async def _check(dialling: RelayDial, relay: RelayLink, url: SplitResult) -> RelayCheck:

@@ -18,6 +18,9 @@ calls the peer over the link: then the peer pings, and is pinged back. A ping at
 would be worse than lost: a NAT that tracks unsolicited packets gives the peer's own flow to us another port from then on.
 When one of both NATs is hard, which its node sees and tells, rounds in vain are followed by a search (portsearch.py).
 
+A way that answers a small ping is asked how wide it is: it is used once it has answered a full ping, or after some of those in
+vain a narrow one; then the link's datagrams go by it in two pieces (pieces.py). ICMP, which anybody may forge, has no say.
+
 Probed are configured addresses, addresses that the peer told over the link, and addresses from which it proved itself;
 nobody else can make a node send anything anywhere. Until the link is authenticated there are no probes, and datagrams go
 back the way they came (or, dialling, every way there is).
@@ -30,7 +33,7 @@ from typing import Literal, NamedTuple
 
 from edged.errors import ProtocolError
 from edged.hub.portsearch import SOCKETS, Searches, hard_host
-from edged.hub.probe import TRANSACTION, Ping, Probes
+from edged.hub.probe import PING_SIZE, PONG_SIZE, TRANSACTION, Ping, Probes
 from edged.hub.ways import DIRECT, LAN, RELAY, RELAY_UDP, From, Route, Spot, Way, kind_of
 from edged.kit.address import Address
 from edged.wire.peer import MAX_CANDIDATES
@@ -40,6 +43,7 @@ HEARTBEAT_S = 3.0  # the same, when the peer itself sends by another way and onl
 LEAVE_S = 0.5  # a doubtful path whose pings are not answered for so long is left; so both together stay under 1 s
 LEAVE_CAP_S = 3.0  # however slow its answers were: a path of seconds is none
 DOUBT_PING_S = 0.15  # between those pings: a lost one decides nothing
+SIZE_S = 0.2  # between pings that find out how wide a way is, or more where answers take longer
 REPEAT_S = 0.1  # a way is pinged no more often than this, but in doubt, whoever asks for it
 ROUND_FIRST_S, ROUND_CAP_S = 1.0, 60.0  # between rounds,
 ROUND_PART = 8  # in between: this part of how long they have been in vain, so that a mended way is soon found again
@@ -71,7 +75,7 @@ class Path:
         self._used: Way | None = None
         self._last: Route | None = None  # the way the peer last used before there were probes, or the last direct one since
         self._forward: Address | None = None
-        self._asked: dict[bytes, tuple[Spot, float, bool]] = {}
+        self._asked: dict[bytes, tuple[Spot, float, int]] = {}
         self._out: list[Probe] = []
         # The path in use: since when the peer ought to have been heard on it, since when it is doubtful, who else uses it.
         self._waiting = math.inf
@@ -82,6 +86,7 @@ class Path:
         self._began = 0.0
         self._round = 0
         self._round_at = math.inf
+        self._size_at = math.inf  # when some way is pinged next to find out how wide it is
         self._busy = -math.inf
         self._calls: int | None = None
         self._searches = Searches()
@@ -109,6 +114,11 @@ class Path:
         """The way that the link's first datagram from the peer came; the last direct one once the peer is proved."""
         return Address(*self._last[:2]) if isinstance(self._last, From) else self._last
 
+    def narrow(self, route: Route) -> bool:
+        """Whether that way carries no full datagrams."""
+        way = None if route == RELAY else self._ways.get(route)
+        return way is not None and way.narrow
+
     @property
     def rtt(self) -> float | None:
         """Seconds that the last answered ping took on the path in use, if that is by UDP."""
@@ -131,7 +141,7 @@ class Path:
         if isinstance(self._last, tuple):
             way = self._add(self._last)
             if way is not None:
-                way.met = True  # the handshake passed
+                way.meet()  # the handshake passed
         self._search(now)
         self.tick(now)
 
@@ -162,7 +172,8 @@ class Path:
         self._forward = address
         if address is not None:
             way = self._ways.setdefault(address, Way(address, RELAY_UDP, kept=True))
-            way.kind, way.kept, way.met = RELAY_UDP, True, True
+            way.kind, way.kept = RELAY_UDP, True
+            way.meet()
             if self._searching:
                 self._ping(way, now)
         self.tick(now)
@@ -225,13 +236,13 @@ class Path:
             self._out.append(Probe(source, self._probes.pong(probe.transaction, Address(*source[:2]))))
             self._was_pinged(source, now)
         else:
-            spot, asked, full = self._asked.pop(probe.transaction, (None, now, False))
+            spot, asked, size = self._asked.pop(probe.transaction, (None, now, 0))
             way = self._ways.get(source)
             if spot != source or way is None:
                 raise ProtocolError("an answer to no ping")
             if way.kind != RELAY_UDP:
                 self.seen = probe.seen
-            self._answered(way, asked, full, now)
+            self._answered(way, asked, size, now)
         self.tick(now)
 
     def outgoing(self) -> list[Probe]:
@@ -257,7 +268,7 @@ class Path:
         if self._probes is not None:
             for spot in far[:MAX_SEARCHED]:
                 for socket in numbers:
-                    ping = self._probes.ping(self._token(TRANSACTION), full=False)  # who answers pings us, too
+                    ping = self._probes.ping(self._token(TRANSACTION), PONG_SIZE)  # who answers pings us, too
                     self._out.append(Probe(From(*spot[:2], socket), ping, ttl))
         self._calls = self._searches.ports(now)
 
@@ -272,12 +283,13 @@ class Path:
         """When to call tick, at the latest."""
         if self._probes is None:
             return math.inf
-        due = self._round_at if self._round_at <= self._busy + IDLE_S else math.inf
-        due = min(due, self._searches.deadline(self._now))
+        due = min(self._searches.deadline(self._now), self._size_at)
+        if self._round_at < due and self._round_at <= self._busy + IDLE_S:
+            due = self._round_at
         if self._used is None:
             return due
         if self._doubted == math.inf:
-            return min(due, self._waiting + self._patience(self._used))
+            return due if self._waiting == math.inf else min(due, self._waiting + self._patience(self._used))
         return min(due, self._used.pinged + DOUBT_PING_S, self._doubted + _leave_s(self._used))
 
     def tick(self, now: float) -> None:
@@ -286,9 +298,13 @@ class Path:
             self._judge(now)
             if self._round_at <= now and self._round_at <= self._busy + IDLE_S:
                 self._do_round(now)
+            for way in self._ways.values():
+                if way.sizing and now >= _size_at(way):
+                    self._ping(way, now, again=True)
+            self._size_at = min((_size_at(way) for way in self._ways.values() if way.sizing), default=math.inf)
             if self._probes is not None:
                 for address in self._searches.due(now):  # who got through pings us: what it answers need not be known
-                    self._out.append(Probe(address, self._probes.ping(self._token(TRANSACTION), full=False)))
+                    self._out.append(Probe(address, self._probes.ping(self._token(TRANSACTION), PONG_SIZE)))
         self._now = now
         self.routes = self._routes()
 
@@ -319,7 +335,7 @@ class Path:
         self._waiting = self._doubted = math.inf
         others = [way for way in self._ways.values() if way is not left and way.trusted(now)]
         if left is not None:
-            left.answered = -math.inf
+            left.forget()
         best = min(others, key=lambda way: (way.rank, way.rtt), default=None)
         if best is not None:
             self._settle(best, now)
@@ -343,6 +359,8 @@ class Path:
         for way in self._ways.values():
             if way.kind != DIRECT or way is self._used or way.trusted(now):
                 self._ping(way, now)
+                if way.narrow:  # perhaps no more
+                    self._ask(way, now, size=PING_SIZE)
             else:
                 self._calls = self._searches.ports(now)
                 self._ask(way, now, ttl)
@@ -354,17 +372,17 @@ class Path:
 
     def _ping(self, way: Way, now: float, *, again: bool = False) -> None:
         if now >= way.pinged + REPEAT_S or again:
-            self._ask(way, now)
-            way.pinged = now
+            self._ask(way, now, size=way.size)
+            way.asked(now)
 
-    def _ask(self, way: Way, now: float, ttl: int | None = None) -> None:
+    def _ask(self, way: Way, now: float, ttl: int | None = None, size: int = PONG_SIZE) -> None:
         if self._probes is None:
             return
         transaction = self._token(TRANSACTION)
         if len(self._asked) >= MAX_ASKED:
             del self._asked[next(iter(self._asked))]
-        self._asked[transaction] = (way.spot, now, way.met)
-        self._out.append(Probe(way.spot, self._probes.ping(transaction, full=way.met), ttl))
+        self._asked[transaction] = (way.spot, now, size)
+        self._out.append(Probe(way.spot, self._probes.ping(transaction, size), ttl))
 
     def _add(self, spot: Spot) -> Way | None:
         """The way there; None when it is new and all places are taken by ways that answered."""
@@ -390,13 +408,15 @@ class Path:
 
     # ---- the choice
 
-    def _answered(self, way: Way, asked: float, full: bool, now: float) -> None:
+    def _answered(self, way: Way, asked: float, size: int, now: float) -> None:
         way.rtt = now - asked
-        if not full:
-            way.met = True
+        if size == PONG_SIZE:
+            way.meet()
             self._ping(way, now, again=True)
             return
-        way.answered = asked
+        if size < PING_SIZE and not way.narrow:  # were the full ones lost by accident?
+            self._ask(way, now, size=PING_SIZE)
+        way.fits(size, asked)
         if way is self._used:
             self._waiting, self._mutual = math.inf, False
             if self._doubted < math.inf:
@@ -439,6 +459,10 @@ class Path:
         if relay:
             return relay
         return (self._last,) if isinstance(self._last, tuple) else ()
+
+
+def _size_at(way: Way) -> float:
+    return way.pinged + max(SIZE_S, 2 * way.rtt)
 
 
 def _leave_s(used: Way) -> float:

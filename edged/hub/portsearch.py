@@ -109,7 +109,7 @@ class Searches:
     def deadline(self, now: float) -> float:
         """When something is due."""
         until = self._until if now < self._until else math.inf
-        return min(until, self.search.deadline() if self.search is not None else math.inf)
+        return until if self.search is None else min(until, self.search.deadline())
 
     def due(self, now: float) -> list[Address]:
         """Whom to ping now."""

@@ -5,7 +5,8 @@
 The first byte has both top bits 0, which no QUIC packet of version 1 has (RFC 9000, 17). The role says which end of the
 link speaks: an end takes only the other's probes, so that a probe which comes back to its sender (both nodes have a bridge
 with the same private address) is not taken for an answer. A full ping is padded to the largest datagram: a path that answers
-carries those too. A small one only asks who is there. No pong is larger than its ping: nobody can use it to amplify.
+carries those too (RFC 8899, section 4.1). A narrow one is as large as every path must be able to carry, a small one only
+asks who is there. No pong is larger than its ping: nobody can use it to amplify.
 """
 
 import hmac
@@ -22,9 +23,11 @@ PING = 1
 PONG = 2
 LINK_ID = slice(6, 14)  # where a datagram names its link
 PING_SIZE = 1350  # bytes of a full ping, the size of the links' largest datagrams
+NARROW_SIZE = 1200  # of a narrow one: QUIC runs by no path that carries less (RFC 9000, section 14)
 _HEAD = struct.Struct(f"!4sBB8s8s{endpoint.SIZE}s")
 _MAC = 16  # bytes
 PONG_SIZE = _HEAD.size + _MAC  # of a pong, and of a small ping
+SIZES = (PING_SIZE, NARROW_SIZE, PONG_SIZE)
 TRANSACTION = 8  # bytes
 
 
@@ -50,9 +53,9 @@ class Probes:
         self._role = int(dialler)
         self.link_id = sha256(b"edged link id\x00" + key).digest()[:8]
 
-    def ping(self, transaction: bytes, *, full: bool = True) -> bytes:
-        """A ping. `transaction` is 8 bytes that nobody can guess."""
-        return self._sealed(PING, transaction, endpoint.NOWHERE).ljust(PING_SIZE if full else PONG_SIZE, b"\x00")
+    def ping(self, transaction: bytes, size: int = PING_SIZE) -> bytes:
+        """A ping of one of SIZES. `transaction` is 8 bytes that nobody can guess."""
+        return self._sealed(PING, transaction, endpoint.NOWHERE).ljust(size, b"\x00")
 
     def pong(self, transaction: bytes, seen: Address) -> bytes:
         """The answer to a ping that came from `seen`."""
@@ -68,7 +71,7 @@ class Probes:
             raise ProtocolError("a probe of another version, link or end")
         if not hmac.compare_digest(mac, self._mac(head)):
             raise ProtocolError("a probe that is not authentic")
-        if kind == PING and len(data) in (PING_SIZE, PONG_SIZE):
+        if kind == PING and len(data) in SIZES:
             return Ping(transaction)
         if (kind, len(data)) == (PONG, PONG_SIZE):
             return Pong(transaction, Address(*endpoint.unpacked(seen)))

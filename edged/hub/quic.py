@@ -1,7 +1,8 @@
 """QUIC as links use it: qh3's connection without what it does a datagram at a time for a log that nobody keeps.
 
 That is a slice of each datagram that comes in and a parsed header of each that goes out: a third of a link's CPU time. And
-it takes MAX_STREAMS at a time from its peer, where qh3 has 100 written into it in two places.
+it takes MAX_STREAMS at a time from its peer, where qh3 has 100 written into it in two places. The client's datagram size is
+that of both ends.
 """
 
 import math
@@ -46,6 +47,19 @@ class Quic(QuicConnection):
                 raise QuicConnectionError(0, None, str(error)) from error
         return datagrams
 
+    def send(self, stream: int, data: bytes | bytearray | memoryview, *, end: bool) -> None:
+        """Queue bytes of a stream that is open, and its end: as send_stream_data, which looks for new ones each time."""
+        if self._core is None or not self._handshake_complete:
+            self.send_stream_data(stream, data, end)
+        else:
+            self._call_core(self._core.send_stream, stream, data, end)
+
+    def unsent(self, stream: int | None = None) -> int:
+        """Bytes of a stream, or of all, that wait to be sent."""
+        if self._core is None or self._close_event is not None or not self._handshake_complete:
+            return self.get_send_buffer_size(stream)
+        return self._core.get_send_buffer_size(stream)
+
     @property
     def timer(self) -> tuple[str, float]:
         """Which timer runs out next, and when to call handle_timer for it; never is infinity."""
@@ -61,11 +75,6 @@ class Quic(QuicConnection):
     def run_out(self) -> int:
         """How many times in a row the timer of lost packets has run out."""
         return 0 if self._core is None else self._core.pto_count
-
-    @property
-    def waiting(self) -> int:
-        """Bytes of all streams that wait to be sent."""
-        return self.get_send_buffer_size()
 
     @property
     def closed(self) -> ConnectionTerminated | None:
@@ -127,6 +136,7 @@ class _Tls(QuicTlsBridge):
         """What the peer is told of us."""
         parameters = pull_quic_transport_parameters(Buffer(data=super().serialize_transport_parameters()))
         parameters.initial_max_streams_bidi = MAX_STREAMS
+        parameters.max_udp_payload_size = self.configuration.max_datagram_size  # the peer, too, sends no larger ones
         buffer = Buffer(capacity=PARAMETERS)
         push_quic_transport_parameters(buffer, parameters)
         return bytes(buffer.data)

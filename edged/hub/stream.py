@@ -2,14 +2,14 @@
 
 import operator
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 import trio
 
 from edged.errors import ProtocolError, UnreachableError
 from edged.hub.link import Link
-from edged.kit.direct import Direct, Take
+from edged.kit.direct import Direct, Feeding, Take
 from edged.wire.codec import LENGTH
 
 SEND_PIECE = 256 << 10  # bytes handed to QUIC at a time: other tasks run in between, every 2 ms at 130 MB/s
@@ -26,11 +26,17 @@ class Carrier(Protocol):
     def flush(self) -> None:
         """Send what the link has to send."""
 
+    def settle(self) -> None:
+        """The same, if there is something that does not wait."""
+
+    def linger(self) -> None:
+        """Send what the link has to send in a moment, unless it goes with something else before."""
+
     def forget(self, stream: int) -> None:
         """The stream is closed: nothing that happens to it matters any more."""
 
 
-class LinkStream(trio.abc.HalfCloseableStream, Direct):
+class LinkStream(trio.abc.HalfCloseableStream, Feeding):
     """A bidirectional stream to `peer`.
 
     Data that was sent before `aclose` is delivered; `trio.aclose_forcefully` resets, so that the peer's reader gets an error
@@ -41,7 +47,9 @@ class LinkStream(trio.abc.HalfCloseableStream, Direct):
         self._carrier, self._link, self._id = carrier, carrier.link, stream
         self.peer = carrier.link.peer or ""
         self._arrived: deque[bytes] = deque()
-        self._take: Take | None = None  # of the reader that waits in `forward`
+        self._take: Take | None = None  # of the reader that waits in `forward`, or of the sink that is fed
+        self._sink: Direct | None = None
+        self._disturbed: Callable[[], None] | None = None
         self._ended = False
         self._eof_sent = False
         self._closed = False
@@ -63,13 +71,13 @@ class LinkStream(trio.abc.HalfCloseableStream, Direct):
         else:
             self._arrived.extend(pieces)
         if self._arrived or self._ended:
-            self._readable.set()
+            self._notice()
 
     def was_reset(self) -> None:
         """The peer gave up sending."""
         self._receive_broken = "the peer reset the stream"
         self._arrived.clear()
-        self._readable.set()
+        self._notice()
 
     def was_stopped(self) -> None:
         """The peer reads no more."""
@@ -81,7 +89,7 @@ class LinkStream(trio.abc.HalfCloseableStream, Direct):
         if not self._ended:
             self._receive_broken = f"link lost: {reason}"
         self._send_broken = f"link lost: {reason}"
-        self._readable.set()
+        self._notice()
         self._writable.set()
 
     def progressed(self) -> None:
@@ -124,7 +132,7 @@ class LinkStream(trio.abc.HalfCloseableStream, Direct):
                 raise trio.ClosedResourceError("the stream is closed")
             if not self._eof_sent:
                 self._check_sending()
-                self._finish()
+                self.end()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """What arrived, up to `max_bytes`; waits while there is nothing. Empty at the end."""
@@ -144,22 +152,52 @@ class LinkStream(trio.abc.HalfCloseableStream, Direct):
         except trio.Cancelled:
             self.abort()
             raise
-        self._close()
+        self.close()
 
     # ---- at once
 
     def take(self, pieces: Sequence[bytes | memoryview]) -> int:
         """Send of `pieces` what there is room for, here and now; how many bytes that was."""
+        taken = self._queued(pieces)
+        if taken:
+            self._carrier.flush()
+        return taken
+
+    def take_soon(self, pieces: Sequence[bytes | memoryview]) -> int:
+        """As `take`, for what may wait some milliseconds for more to travel with."""
+        taken = self._queued(pieces, waits=True)
+        if taken:
+            self._carrier.linger()
+        return taken
+
+    def _queued(self, pieces: Sequence[bytes | memoryview], *, waits: bool = False) -> int:
         if self._closed or self._eof_sent or self._send_broken is not None or self._sender.busy:
             return 0
         left = room = max(self._link.room(self._id), 0)
         for piece in pieces:
-            self._link.send(self._id, piece if len(piece) <= left else piece[:left])
+            self._link.send(self._id, piece if len(piece) <= left else piece[:left], waits=waits)
             left -= min(len(piece), left)
             if not left:
                 break
-        self._carrier.flush()
         return room - left
+
+    def feed(self, sink: Direct, disturbed: Callable[[], None]) -> None:
+        """Give what arrives from now on to `sink`, and the end, too; `disturbed` is told what it cannot be told."""
+        self._take, self._sink, self._disturbed = sink.take, sink, disturbed
+        if self._arrived:
+            self._arrived = deque(self._offered(self._arrived, sink.take))
+            self._carrier.settle()
+        if self._arrived or self._ended or self._closed or self._receive_broken:
+            self._notice()
+
+    def keep(self) -> None:
+        """Keep what arrives from now on for a reader."""
+        self._take = self._sink = self._disturbed = None
+
+    @property
+    def spoken_to(self) -> bool:
+        """Whether something has arrived that nobody has read."""
+        return bool(self._arrived)
 
     async def forward(self, take: Take) -> bytes:
         """Give what arrives to `take` as long as it takes all of it; returns what it left over, empty at the end."""
@@ -174,11 +212,31 @@ class LinkStream(trio.abc.HalfCloseableStream, Direct):
                 self._take = None
             return self._received(RECEIVE_MOST)
 
+    def end(self) -> None:
+        """No more will be sent. Nothing when that was said before, or cannot be said any more."""
+        if not self._eof_sent:
+            self._eof_sent = True
+            self._link.send(self._id, b"", end=True)
+            self._carrier.flush()
+
+    def close(self) -> None:
+        """Close both directions, here and now. What was sent is delivered. Nothing when it is closed."""
+        if self._closed:
+            return
+        self._closed = True
+        self._arrived.clear()
+        self._link.stop(self._id)
+        self.end()
+        self._carrier.settle()
+        self._carrier.forget(self._id)
+        self._readable.set()
+        self._writable.set()
+
     def abort(self) -> None:
         """Reset both directions, here and now: the other end's reader and writer get errors. Nothing when it is closed."""
         if not self._closed:
             self._link.reset(self._id)
-            self._close()
+            self.close()
 
     # ---- frames before the bytes
 
@@ -187,12 +245,23 @@ class LinkStream(trio.abc.HalfCloseableStream, Direct):
 
         ProtocolError when it is longer than `limit`, UnreachableError when the stream ends or breaks before it is whole.
         """
+        return self.frame_nowait(limit) or await self._frame(limit)
+
+    def frame_nowait(self, limit: int) -> bytes:
+        """The same when all of it is here; empty when it is not."""
+        first = self._arrived[0] if self._arrived else b""
+        end = LENGTH + int.from_bytes(first[:LENGTH], "big")
+        if not LENGTH < end <= min(len(first), LENGTH + limit) or self._closed:
+            return b""
+        return self._taken(end)[LENGTH:]
+
+    # ---- within
+
+    async def _frame(self, limit: int) -> bytes:
         length = int.from_bytes(await self._exactly(LENGTH), "big")
         if length > limit:
             raise ProtocolError(f"a frame of {length} bytes, at most {limit} are taken")
         return await self._exactly(length)
-
-    # ---- within
 
     async def _exactly(self, length: int) -> bytes:
         data = b""
@@ -207,6 +276,15 @@ class LinkStream(trio.abc.HalfCloseableStream, Direct):
                     raise UnreachableError(f"{self.peer} ended the stream before it said what was expected")
                 data += piece
         return data
+
+    def _notice(self) -> None:
+        """There is something to tell a reader; who feeds a sink is told only what the sink cannot be."""
+        if self._sink is None or self._disturbed is None:
+            self._readable.set()
+        elif self._ended and not self._arrived and not self._closed:
+            self._sink.end()
+        else:
+            self._disturbed()
 
     async def _something(self) -> None:
         """Wait until there is something to tell a reader."""
@@ -267,22 +345,6 @@ class LinkStream(trio.abc.HalfCloseableStream, Direct):
         if self._link.consumed(self._id, len(data)):
             self._carrier.flush()
         return data
-
-    def _finish(self) -> None:
-        self._eof_sent = True
-        self._link.send(self._id, b"", end=True)
-        self._carrier.flush()
-
-    def _close(self) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        self._arrived.clear()
-        self._link.stop(self._id)
-        self._finish()
-        self._carrier.forget(self._id)
-        self._readable.set()
-        self._writable.set()
 
 
 class _One:

@@ -205,9 +205,11 @@ class Switch:
         while True:
             with trio.CancelScope(deadline=self._due) as self._sleep:
                 await trio.sleep_forever()
-            now = trio.current_time()
+            now, self._due = trio.current_time(), math.inf
             for connection in tuple(self.connections):
-                if connection.deadline() <= now:
+                due = connection.deadline()
+                if due <= now:
                     connection.tick(now)
-                    connection.flush()
-            self._due = min((connection.deadline() for connection in self.connections), default=math.inf)
+                    connection.flush()  # which says when it is due next
+                else:
+                    self.schedule(due)

@@ -5,6 +5,7 @@ import math
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
+from edged.hub.probe import NARROW_SIZE, PING_SIZE, PONG_SIZE
 from edged.kit.address import Address
 
 LAN: Final = "lan"
@@ -17,6 +18,7 @@ RANK: Final[dict[Kind, int]] = {LAN: 0, DIRECT: 1, RELAY_UDP: 2}  # a lower one 
 TRUST_S = 6.5  # an answered ping says for so long that a way may be used
 FAST_S = 0.005  # of a direct way: nothing better is looked for
 GAIN = 0.9  # of its latency, and at least
+TRIES = 3  # pings that are lost before a size is taken to be too large (RFC 8899, section 5.1.2: MAX_PROBES)
 GAIN_S = 0.001  # this less: smaller differences between ways of one rank are noise
 LOCAL = tuple(
     ipaddress.ip_network(network)
@@ -49,13 +51,18 @@ def kind_of(spot: Spot) -> Kind:
 class Way:
     """A spot that leads, or may lead, to the peer. A `kept` one is never pushed out by others.
 
-    `met`: it has answered once. `answered` is when its last answered full ping was sent, `pinged` when the last one was.
+    `met`: it has answered a small ping. `answered` is when its last answered larger ping was sent, `pinged` when the last one
+    was; `vain` counts those since that were not answered (yet). `narrow`: it carries datagrams of NARROW_SIZE, not full ones,
+    as far as pings say. `sizing`: it is being found out.
     """
 
     spot: Spot
     kind: Kind
     kept: bool
     met: bool = False
+    vain: int = 0
+    narrow: bool = False
+    sizing: bool = False
     pinged: float = -math.inf
     answered: float = -math.inf
     rtt: float = math.inf
@@ -68,7 +75,39 @@ class Way:
     @property
     def fast(self) -> bool:
         """Whether nothing better need be looked for."""
+        return not self.narrow and self._fast
+
+    @property
+    def _fast(self) -> bool:
         return self.kind == LAN or (self.kind == DIRECT and self.rtt <= FAST_S)
+
+    @property
+    def size(self) -> int:
+        """Of the next ping: small until it is met, full, and narrow when TRIES full ones were in vain."""
+        return PONG_SIZE if not self.met else PING_SIZE if self.vain < TRIES else NARROW_SIZE
+
+    def asked(self, now: float) -> None:
+        """A ping of this size was sent."""
+        self.pinged = now
+        self.vain += self.met
+        if self.vain > 2 * TRIES:  # neither goes through: nobody is there
+            self.forget()
+
+    def forget(self) -> None:
+        """What was known of it holds no more."""
+        self.met = self.sizing = False
+        self.vain, self.answered = 0, -math.inf
+
+    def meet(self) -> None:
+        """It leads to the peer: find out how wide it is."""
+        self.met = self.sizing = True
+        self.vain = 0
+
+    def fits(self, size: int, asked: float) -> None:
+        """A ping of this size, sent then, was answered."""
+        self.narrow, self.sizing = size < PING_SIZE, False
+        self.vain = TRIES if self.narrow else 0
+        self.answered = asked
 
     def trusted(self, now: float) -> bool:
         """Whether it may be used, as far as pings say."""

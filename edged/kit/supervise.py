@@ -26,13 +26,14 @@ async def supervise(
             if trio.current_time() - began > STEADY_S:
                 backoff.reset()
             delay = backoff.next()
-            log.warning(f"{_first(group)}; retrying in {delay:.1f} s")
+            log.warning(f"{first(group)}; retrying in {delay:.1f} s")
         else:
             return
         await trio.sleep(delay)
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error of a group, however deep."""
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

@@ -13,6 +13,7 @@ from edged.kit.address import Address
 
 SOL_UDP, UDP_SEGMENT, UDP_GRO = 17, 103, 104  # linux/udp.h; the socket module does not name them
 SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33  # asm-generic/socket.h: beyond the system's limit, for root
+IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, PMTUDISC_PROBE = 10, 23, 3  # linux/in.h, linux/in6.h
 BUFFER = 4 << 20  # bytes each way: 30 ms at 130 MB/s; a turn of the loop takes less
 MAX_SEGMENTS = 64  # datagrams that the kernel takes in a burst: UDP_MAX_SEGMENTS of old ones
 MAX_RECEIVE = 65535  # bytes of one recvmsg
@@ -35,8 +36,11 @@ class UdpSocket:
         family = socket.AF_INET6 if self.ipv6 else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
+            # Nothing is cut into fragments, here or on the way: a path shows by probes what it carries (RFC 8899, section 3).
+            self._socket.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC_PROBE)
             if self.ipv6:
                 self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+                self._socket.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, PMTUDISC_PROBE)
             self._socket.bind(listen)
         except OSError as error:
             self._socket.close()
@@ -93,6 +97,9 @@ class UdpSocket:
     def send(self, address: Address, datagrams: Sequence[bytes]) -> None:
         """Send datagrams: runs of one size leave as one burst, and a shorter one may end it."""
         address = self._destination(address)
+        if len(datagrams) == 1:
+            self._singly(address, datagrams, len(datagrams[0]))
+            return
         for burst in bursts(datagrams):
             self._burst(address, burst, len(burst[0]))
 

@@ -12,7 +12,8 @@ STREAM_WINDOW bytes of a stream on the way or unread, and Credit lets it go on. 
 
 Every later stream starts with one frame that says what it is for (an opening) and is answered with one frame, Opened or
 Refused; after that it belongs to its room: `Sync` streams carry frames of wire.sync, `Flows` frames of FLOWS,
-`Tunnel` and `Logs` plain bytes. Who opens it may go on speaking before the answer has come.
+`Tunnel`, `Logs`, `DeviceCall` and `DeviceHistory` plain bytes, `Deliver` the body of a message. Who opens it may go on
+speaking before the answer has come.
 """
 
 from edged.wire.codec import Codec, Message
@@ -95,7 +96,8 @@ class Sync(Message, frozen=True):
 class Tunnel(Message, frozen=True):
     """A connection to `port` of service `namespace/service`, answered by pod `pod` of the receiving node.
 
-    `caller` is the namespace of the pod that calls, as its node says; "" when no pod does.
+    With `service` "" it is a connection to `port` of that pod itself, called by its address. `caller` is the namespace of the
+    pod that calls, as its node says, and `source` that pod's address, which the called one is to see; "" when no pod calls.
     """
 
     namespace: str
@@ -103,6 +105,7 @@ class Tunnel(Message, frozen=True):
     port: int
     pod: str
     caller: str = ""
+    source: str = ""
 
 
 class Flows(Message, frozen=True):
@@ -120,6 +123,7 @@ class Flow(Message, frozen=True):
     port: int
     pod: str
     caller: str = ""
+    source: str = ""
 
 
 class Datagram(Message, frozen=True):
@@ -156,6 +160,52 @@ class Logs(Message, frozen=True):
     limit: int = -1
 
 
+class DeviceCall(Message, frozen=True):
+    """Call `method` of device `namespace/device`, which the receiving node serves; the answer is JSON (device/doors.py)."""
+
+    namespace: str
+    device: str
+    method: str
+    arguments: list[str] = []
+
+
+class DeviceHistory(Message, frozen=True):
+    """What device `namespace/device` said on the receiving node, of one property or all (""), as lines of JSON.
+
+    `since` and `until` are milliseconds since 1970; the newest `limit` readings of that time, the oldest first.
+    """
+
+    namespace: str
+    device: str
+    property: str
+    since: int
+    until: int
+    limit: int
+
+
+class Deliver(Message, frozen=True):
+    """What came in for rule `namespace/rule`, with a target on the receiving node; the body follows, to the stream's end.
+
+    `rest` is what the caller's path says beyond the rule's. The answer is a frame of DELIVERED and a body.
+    """
+
+    namespace: str
+    rule: str
+    method: str
+    rest: str
+    content_type: str
+
+
+class Delivered(Message, frozen=True):
+    """What became of it, as a status of HTTP."""
+
+    code: int
+    content_type: str
+
+
+DELIVERED: Codec[Delivered] = Codec(Delivered, MAX_CONTROL)
+
+
 class Opened(Message, frozen=True):
     """The stream is what was asked for, from here on."""
 
@@ -166,7 +216,7 @@ class Refused(Message, frozen=True):
     reason: str
 
 
-Opening = Ping | Sync | Tunnel | Flows | Logs
+Opening = Ping | Sync | Tunnel | Flows | Logs | DeviceCall | DeviceHistory | Deliver
 OPENING: Codec[Opening] = Codec(Opening, MAX_CONTROL)
 Answer = Opened | Refused
 ANSWER: Codec[Answer] = Codec(Answer, MAX_CONTROL)

@@ -8,7 +8,7 @@ from build import machine
 from build.fleet import FailedError
 
 NAMES = (
-    *("idle", "start", "mesh", "relay", "paths", "dns", "fuzz"),
+    *("idle", "start", "mesh", "relay", "paths", "dns", "fuzz", "device", "device_push"),
     *("sync", "reach", "join", "failover", "power", "sim"),
 )
 

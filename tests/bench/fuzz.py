@@ -1,4 +1,4 @@
-"""`fuzz`: a million spoilt inputs for the parsers of the mesh: only ProtocolError may come out, and what passes can be used."""
+"""`fuzz`: a million spoilt inputs for parsers of what is outside: only ProtocolError may come out, what passes can be used."""
 
 from collections.abc import Callable, Iterator
 from random import Random
@@ -9,6 +9,7 @@ from edged.mesh.table import build
 from edged.model.core import Service, ServicePort, ServiceSpec
 from edged.model.meta import ObjectMeta
 from tests.bench.figures import Figure
+from tests.hub import test_pcp, test_upnp
 from tests.mesh import test_dns, test_message, test_socks
 from tests.mesh.test_message import QUERIES, RESPONSES, spoil
 
@@ -26,6 +27,8 @@ def bench() -> Iterator[Figure]:
         "dns_questions": (QUERIES, lambda data: test_dns.check(names, data, tcp=data[-1:] > b"\x7f")),
         "dns_responses": (RESPONSES, test_message.check),
         "socks": (test_socks.MESSAGES, lambda data: test_socks.check(data, random)),
+        "pcp": (test_pcp.MESSAGES, test_pcp.check),
+        "upnp": (test_upnp.MESSAGES, test_upnp.check),
     }
     for what, (messages, check) in parsers.items():
         random.seed(SEED)

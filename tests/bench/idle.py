@@ -125,7 +125,7 @@ def loaded(fleet: Fleet, pid: int, modules: Path) -> Iterator[Figure]:
     yield Figure("idle", "unneeded", len(names & set(HEAVY)), "modules", note=f"of {', '.join(HEAVY)}; target 0")
 
 
-def smaps(pid: int) -> dict[str, float]:
+def smaps(pid: int | str) -> dict[str, float]:
     """Sizes in MB."""
     lines = (line.split() for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:])
     return {words[0].rstrip(":"): int(words[1]) * 1024 / 1e6 for words in lines}

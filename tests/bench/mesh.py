@@ -34,9 +34,13 @@ PLAIN_PORT = 9001  # of plain TCP, which NAT-B lets in
 ROUNDS = 5
 FEWER = 3  # rounds of what is less the point
 STREAM = 200_000_000  # bytes
+NEAR = 1_000_000_000  # bytes of a stream within a node: half a second
 DOWNLOAD = 1_000_000_000  # bytes of the stream whose direct path is cut
 REQUESTS = 2000
 CONNECT_S = 2.0
+PLAIN_CONNECT_S = (
+    0.2  # a connection keeps its port for a minute: after a few seconds of these the next would look for a free one
+)
 MANY = 16  # callers at a time
 SERVICES = 300
 SETTLE_S = 2.0  # after the last of them, for what follows
@@ -90,18 +94,24 @@ def bench() -> Iterator[Figure]:
     yield from dns.bench()
 
 
+def behind_nats(stack: ExitStack, prefix: str) -> tuple[Lab, Fleet]:
+    """Two gateways, each behind a NAT, and a relay, none of which runs yet; their folder's name begins with `prefix`."""
+    folder = stack.enter_context(temporary(prefix))
+    processes.adopt_orphans()  # a pod outlives its daemon, but not us
+    stack.callback(processes.end, processes.descendants)
+    lab = stack.enter_context(Lab())
+    for node in NODES:
+        lab.set_resolver(PLACES[node], MESH_DNS)
+    fleet = stack.enter_context(Fleet(folder, Path(sys.executable).parent, Namespaces(lab)))
+    fleet.make({node: {"driver": "process"} for node in NODES})
+    return lab, fleet
+
+
 class Ground:
     """The fleet, and what is measured on it."""
 
     def __init__(self, stack: ExitStack) -> None:
-        folder = stack.enter_context(temporary("edged-calls"))
-        processes.adopt_orphans()  # a pod outlives its daemon, but not us
-        stack.callback(processes.end, processes.descendants)
-        self._lab = stack.enter_context(Lab())
-        for node in NODES:
-            self._lab.set_resolver(PLACES[node], MESH_DNS)
-        self._fleet = stack.enter_context(Fleet(folder, Path(sys.executable).parent, Namespaces(self._lab)))
-        self._fleet.make({node: {"driver": "process"} for node in NODES})
+        self._lab, self._fleet = behind_nats(stack, "edged-calls")
         self._lab.run("nat-b", ["nft", "-f", "-"], text=PLAIN)
         self._fleet.start("plain", [sys.executable, PEER, "serve", SITE["b"], str(PLAIN_PORT)], where="gw-b")
         self._fleet.start_relay()
@@ -131,9 +141,9 @@ class Ground:
     def _plain(self, command: str, *options: object) -> dict[str, Any]:
         return self._ask(command, NAT["b"], PLAIN_PORT, *options)
 
-    def _stream(self, host: str, port: int) -> float:
+    def _stream(self, host: str, port: int, size: int = STREAM) -> float:
         """MB/s."""
-        return STREAM / 1e6 / float(self._ask("stream", host, port, STREAM)["seconds"])
+        return size / 1e6 / float(self._ask("stream", host, port, size)["seconds"])
 
     def path(self, wanted: str) -> str:
         """The path of gw-a's link to gw-b, once it is `wanted` or DIRECT_S are over."""
@@ -205,7 +215,7 @@ class Ground:
         found["added"] = part(named, 0.5) - part(plain, 0.5)
         found["p99"], found["plain p99"] = part(named, 0.99), part(plain, 0.99)
         for name, at_a_time in (("connects", 1), ("many connects", MANY)):
-            found["plain " + name] = float(self._plain("connect", CONNECT_S, at_a_time)["per_s"])
+            found["plain " + name] = float(self._plain("connect", PLAIN_CONNECT_S, at_a_time)["per_s"])
             found[name] = float(self._named("connect", CONNECT_S, at_a_time)["per_s"])
         return found
 
@@ -222,8 +232,12 @@ class Ground:
 
     def local(self) -> Iterator[Figure]:
         """A pod on the client's own node: its service's address against its own."""
-        rates = [(self._stream(self._services["near"], PORT), self._stream(self._pods["near"], PORT)) for _ in range(ROUNDS)]
-        yield figure("local_ratio", "x", [named / straight for named, straight in rates])
+        places = {"named": self._services["near"], "straight": self._pods["near"]}
+        rates: dict[str, Values] = {place: [] for place in places}
+        for number in range(2 * ROUNDS):
+            for place in sorted(places, reverse=bool(number % 2)):  # who comes second finds the caches warm
+                rates[place].append(self._stream(places[place], PORT, NEAR))
+        yield figure("local_ratio", "x", [named / straight for named, straight in zip(*rates.values(), strict=True)])
 
     def cut(self) -> Iterator[Figure]:
         """A download whose direct path is cut: its longest silence, and how long after the cut is lifted it is direct again."""

@@ -11,7 +11,7 @@ whatever follows. It needs nothing but Python.
 
 import json
 import socket
-import socketserver
+import struct
 import sys
 import threading
 import time
@@ -21,38 +21,65 @@ from typing import Any
 
 PIECE = bytes(256 << 10)
 REQUEST = bytes(200)
-ANSWER_S = 60.0
+SIZE = 8  # bytes of the length of a stream
+SERVED = 64  # connections at a time
+ANSWER_S = 60
 RETRY_S = 0.01
 TCP = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 Address = tuple[str, int]
 
 
-class Handler(socketserver.BaseRequestHandler):
-    def handle(self) -> None:
-        connection = self.request
+def serve(address: Address) -> None:
+    """Answer, a thread a connection; all are made beforehand: making one takes longer than a call."""
+    listener = socket.create_server(address, backlog=256)
+    for _ in range(SERVED):
+        threading.Thread(target=answer_all, args=(listener,)).start()
+
+
+def answer_all(listener: socket.socket) -> None:
+    """One connection after the other."""
+    while True:
+        connection, _ = listener.accept()
+        with connection, suppress(ConnectionError):  # whoever asked may go at any time
+            connection.setsockopt(*TCP)
+            answer(connection)
+
+
+def answer(connection: socket.socket) -> None:
+    """What is asked for."""
+    asked = connection.recv(len(PIECE))
+    if asked[:1] == b"S":
+        asked += connection.recv(1 + SIZE - len(asked), socket.MSG_WAITALL) if len(asked) <= SIZE else b""
+        left = int.from_bytes(asked[1:], "big")
+        while left:
+            left -= connection.send(memoryview(PIECE)[:left])
+    else:
+        connection.sendall(asked[1:])
+        while data := connection.recv(len(PIECE)):
+            connection.sendall(data)
+
+
+def dial(address: Address) -> socket.socket:
+    """A connection that fails when nothing happens for ANSWER_S. Python's own timeouts would ask the kernel twice a time."""
+    connection = socket.socket()
+    try:
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            connection.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", ANSWER_S, 0))
+        connection.connect(address)
         connection.setsockopt(*TCP)
-        with suppress(ConnectionError):  # whoever asked may go at any time
-            if connection.recv(1) == b"S":
-                left = int.from_bytes(connection.recv(8, socket.MSG_WAITALL), "big")
-                while left:
-                    left -= connection.send(memoryview(PIECE)[:left])
-            else:
-                while data := connection.recv(len(PIECE)):
-                    connection.sendall(data)
-
-
-class Server(socketserver.ThreadingTCPServer):
-    allow_reuse_address = True
-    request_queue_size = 256
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def stream(address: Address, size: str) -> dict[str, Any]:
     """One stream of `size` bytes."""
-    with socket.create_connection(address, ANSWER_S) as connection:
+    with dial(address) as connection:
         buffer = bytearray(1 << 20)
         began = last = time.monotonic()
         gap, left = 0.0, int(size)
-        connection.sendall(b"S" + left.to_bytes(8, "big"))
+        connection.sendall(b"S" + left.to_bytes(SIZE, "big"))
         while left:
             received = connection.recv_into(buffer)
             if not received:
@@ -66,8 +93,7 @@ def stream(address: Address, size: str) -> dict[str, Any]:
 def echo(address: Address, requests: str) -> dict[str, Any]:
     """Round trips on one connection."""
     times = []
-    with socket.create_connection(address, ANSWER_S) as connection:
-        connection.setsockopt(*TCP)
+    with dial(address) as connection:
         connection.sendall(b"E")
         for _ in range(int(requests)):
             began = time.perf_counter()
@@ -80,8 +106,7 @@ def echo(address: Address, requests: str) -> dict[str, Any]:
 
 def call(address: Address) -> None:
     """A connection, and one byte that comes back."""
-    with socket.create_connection(address, ANSWER_S) as connection:
-        connection.setsockopt(*TCP)
+    with dial(address) as connection:
         connection.sendall(b"Ex")
         if connection.recv(1) != b"x":
             raise ConnectionError("no answer")
@@ -125,7 +150,8 @@ COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
 def main(command: str, host: str, port: str, *options: str) -> None:
     address = (host, int(port))
     if command == "serve":
-        Server(address, Handler).serve_forever()
+        serve(address)
+        return
     sys.stdout.write(json.dumps(COMMANDS[command](address, *options)) + "\n")
 
 

@@ -53,7 +53,15 @@ def test_start() -> None:
 @pytest.mark.root
 @pytest.mark.tool("nft")
 def test_mesh() -> None:
-    sizes = {"ROUNDS": 1, "FEWER": 1, "STREAM": 5_000_000, "DOWNLOAD": 100_000_000, "REQUESTS": 100, "SERVICES": 10}
+    sizes = {
+        "ROUNDS": 1,
+        "FEWER": 1,
+        "STREAM": 5_000_000,
+        "NEAR": 20_000_000,
+        "DOWNLOAD": 100_000_000,
+        "REQUESTS": 100,
+        "SERVICES": 10,
+    }
     names = {"dns.SERVICES": 5, "dns.QUESTIONS": 500, "dns.SECONDS": 0.2}
     times = {"CONNECT_S": 0.3, "SETTLE_S": 0.2, "CUT_AFTER_S": 0.2, "CUT_S": 4.0}
     found = small("mesh", bench="mesh", **sizes, **times, **names)
@@ -90,8 +98,36 @@ def test_join() -> None:
     assert set(found) == {"join_10k_s", "join_10k_rss_mb", "merge_100k_s", "merge_100k_rss_mb", "api_writes_per_s"}
 
 
+@pytest.mark.tool("mosquitto")
+def test_device_bus() -> None:
+    found = small("device_bus", bench="device", ONE_BY_ONE=50, WINDOWED=500, BURST=200)
+    assert set(found) == {
+        *("twin_w1_per_s", "twin_w1_p50_ms", "twin_w1_cpu_ms"),
+        *("twin_w64_per_s", "twin_w64_p99_ms", "twin_w64_cpu_ms", "burst_answered"),
+    }
+    assert found["burst_answered"]["value"] == 200
+
+
 def test_fuzz() -> None:
     found = printed(program("fuzz", INPUTS=100), "fuzz")
     assert {figure: line["value"] for figure, line in found.items()} == dict.fromkeys(
-        ("dns_questions", "dns_responses", "socks"), 100
+        ("dns_questions", "dns_responses", "socks", "pcp", "upnp"), 100
     )
+
+
+@pytest.mark.tool("mosquitto")
+def test_device_modbus() -> None:
+    found = small("device_modbus", bench="device", METERS=2, SETTLE_S=0.2, MEASURE_S=2.0)
+    assert set(found) == {
+        *("none_cpu_pct", "rss_modbus_mb", "rss_modbus_50_mb", "modbus_cpu_pct", "modbus_late_p50_ms", "modbus_late_p99_ms"),
+        *("modbus_age_p50_ms", "modbus_age_p99_ms", "modbus_reads_per_cycle", "modbus_drift"),
+    }
+    assert found["modbus_age_p50_ms"]["value"] > 0
+
+
+@pytest.mark.tool("mosquitto")
+def test_device_push() -> None:
+    small_ = {"WAYS": ("hung_killed",), "UNITS": 3, "OUTAGE_S": 3.0, "STEADY_S": 1.0, "MESSAGES": 500}
+    found = small("device_push", bench="device", **small_)
+    assert found["offline_lost"]["value"] == 0
+    assert {"outage_lost_hung_killed", "poll_gap_hung_killed_s", "drained_hung_killed_s", "offline_rss_mb"} <= set(found)

@@ -16,6 +16,7 @@ from edged.identity.node import Identity
 from edged.identity.verifier import Verifier
 from edged.kit.address import Address
 from edged.kit.log import Log
+from edged.kit.udp import UdpSocket
 from edged.wire.codec import framed
 from edged.wire.peer import ANSWER, Opened, Opening, Tunnel
 from relay.clients import Clients
@@ -126,6 +127,37 @@ class RunningRelay:
         await self._over.wait()
 
 
+class Way:
+    """Datagrams between whoever sends to `address` and `far`, as a router passes them on: those of at most `most` bytes."""
+
+    def __init__(self, far: Address, most: int) -> None:
+        self._far, self.most = far, most
+        self._near, self._out = (UdpSocket(Address("127.0.0.1", 0)) for _ in range(2))
+        self._caller: Address | None = None
+        self.address = self._near.address
+
+    async def run(self) -> None:
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._pass, self._near, self._out)
+                nursery.start_soon(self._pass, self._out, self._near)
+        finally:
+            self._near.close()
+            self._out.close()
+
+    async def _pass(self, comes: UdpSocket, leaves: UdpSocket) -> None:
+        while True:
+            await comes.readable()
+            while (received := comes.receive()) is not None:
+                data, segment, source = received
+                if comes is self._near:
+                    self._caller = source
+                to = self._far if comes is self._near else self._caller
+                pieces = [data[at : at + segment] for at in range(0, len(data), segment)]
+                if to is not None:
+                    leaves.send(to, [piece for piece in pieces if len(piece) <= self.most])
+
+
 class Look:
     """What tests ask of running hubs."""
 
@@ -167,6 +199,16 @@ class Look:
             udp.send = whole
 
         return mend
+
+
+@pytest.fixture
+def start_way(nursery: trio.Nursery) -> Callable[[Address, int], Way]:
+    def starting(far: Address, most: int) -> Way:
+        way = Way(far, most)
+        nursery.start_soon(way.run)
+        return way
+
+    return starting
 
 
 @pytest.fixture

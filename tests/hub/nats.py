@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 from edged.errors import ProtocolError
 from edged.hub.path import Path
 from edged.hub.portsearch import hard_host
-from edged.hub.probe import Probes
+from edged.hub.probe import NARROW_SIZE, PING_SIZE, Probes
 from edged.hub.ways import RELAY, From, Route, Spot
 from edged.kit.address import Address
 
@@ -19,6 +19,7 @@ Kind = Literal["open", "dropping", "tracking", "hard"]
 HOPS_ACROSS = 3  # routers between the NATs
 TRACKED_S = 30.0  # a NAT that tracks unsolicited packets remembers one for so long (nf_conntrack_udp_timeout)
 MAPPED_S = 120.0
+STALLED = 8  # datagrams that nobody acknowledged: half a second of a busy end, as of a link whose timers run out
 QUIC = b"\x40"
 ACK = b"\x41"
 CALL = b"call"
@@ -122,18 +123,24 @@ class End:
             self.send_at = now + (0.05 if self.busy else 3.0)
             if self.busy:
                 self.path.carried(now)
+            if self.flight >= STALLED:
+                self.path.suspect(now)
             self.say(QUIC, now)
         self.flush(now)
 
 
 class World:
-    """Ends `a` (the dialler) and `b`. `cut`: nothing passes between them but by the relay; `loss` of what goes by UDP."""
+    """Ends `a` (the dialler) and `b`. `cut`: nothing passes between them but by the relay; `loss` of what goes by UDP.
+
+    `mtu`: bytes of UDP that pass between them. What a busy end sends is as large as a link's datagrams are.
+    """
 
     def __init__(
         self, a: Kind = "dropping", b: Kind = "dropping", *, seed: int = 0, loss: float = 0.0, relay: bool = True
     ) -> None:
         self.random = Random(seed)
         self.loss, self.cut, self.now, self.refused = loss, False, 100.0, 0
+        self.mtu = PING_SIZE
         self._order = itertools.count()
         self._wire: list[tuple[float, int, End, Route, bytes]] = []
         kinds: dict[str, Kind] = {"a": a, "b": b}
@@ -168,7 +175,10 @@ class World:
                 return
             source, hops = sender.nat.out(socket, to, now), hops + 1
         other = self.other(sender)
-        if self.cut or self.random.random() < self.loss or (ttl is not None and ttl <= hops):
+        size = len(data)
+        if data == QUIC and sender.busy:
+            size = NARROW_SIZE if sender.path.narrow(to) else PING_SIZE
+        if self.cut or size > self.mtu or self.random.random() < self.loss or (ttl is not None and ttl <= hops):
             return
         if other.nat is None:
             reached = 0 if to == other.local else None

@@ -59,6 +59,26 @@ async def test_a_stream_lives_on_by_the_relay_when_the_direct_path_is_cut(
         await stream.aclose()
 
 
+@pytest.mark.parametrize("mtu", [65507, 1250])
+async def test_a_link_whose_only_way_is_narrow_or_becomes_so(
+    acme: Any, look: Any, start_hub: Any, start_way: Any, mtu: int
+) -> None:
+    text = bytes(range(256)) * 2000
+    async with start_hub(acme.identity("gw-b"), acme.verifier) as (b, address):
+        way = start_way(address, mtu)
+        async with start_hub(acme.identity("gw-a"), acme.verifier, peers={"gw-b": [str(way.address)]}) as (a, _):
+            await look.linked(a, "gw-b")
+            await look.linked(b, "gw-a")
+            await look.says(a, "gw-b", text)
+            way.most = 1250
+            await look.says(a, "gw-b", text)
+            await look.says(b, "gw-a", text)
+            since = {link.since for hub in (a, b) for link in hub.statistics().links}
+            way.most = 65507
+            await look.says(a, "gw-b", text)
+            assert {link.since for hub in (a, b) for link in hub.statistics().links} == since, "the link lived on"
+
+
 async def test_a_lost_link_breaks_its_streams(acme: Any, look: Any, start_hub: Any) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
         free.bind(("127.0.0.1", 0))

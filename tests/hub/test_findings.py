@@ -23,9 +23,7 @@ def test_what_the_relay_sees_tells_the_nat(observed: list[Address], udp: bool | 
 
 
 def found(*relays: RelayCheck, udp: bool | None) -> NetCheck:
-    return NetCheck(
-        udp=udp, nat="unknown", addresses=[], observed=[], ipv6=False, port_mapping="not tried", relays=list(relays)
-    )
+    return NetCheck(udp=udp, nat="unknown", addresses=[], observed=[], ipv6=False, port_mapping="off", relays=list(relays))
 
 
 def test_what_keeps_links_from_their_best_way() -> None:

@@ -27,6 +27,7 @@ from edged.hub.link import (
     Link,
 )
 from edged.hub.packets import destination
+from edged.hub.probe import NARROW_SIZE
 from edged.hub.quic import MAX_STREAMS
 from edged.identity.certificates import Subject
 from edged.wire.peer import STREAM_WINDOW, Candidates, Credit
@@ -53,7 +54,7 @@ class Net:
         name = ends.get("name", "gw-b")
         dialler = Dialler(name, identity=client, verifier=verifier, wall=time.time)
         keeper = Doorkeeper(identity=server, verifier=acme.verifier, wall=time.time, token=self.random.randbytes, admit=admit)
-        self.a = Link.dial(client, dialler, name, self.now)
+        self.a = Link.dial(client, dialler, name, self.now, narrow=ends.get("narrow", False))
         self.events[self.a] = []
         first = self.a.outgoing(self.now)
         self.b = Link.accept(server, keeper, destination(first[0]).connection_id, self.now)
@@ -149,6 +150,25 @@ def test_both_ends_are_proved_and_share_a_key(acme: Any) -> None:
     assert not net.b.dialled
     assert net.saw(net.b, Named)
     assert net.now - 100.0 < 0.1
+
+
+def test_a_narrow_link_sends_no_large_datagrams_either_way(acme: Any) -> None:
+    net = Net(acme, narrow=True)
+    sizes: dict[Link, int] = {net.a: 0, net.b: 0}
+    post = net._post
+
+    def posted(to: Link, data: bytes) -> None:
+        sizes[net.other(to)] = max(sizes[net.other(to)], len(data))
+        post(to, data)
+
+    net._post = posted  # type: ignore[method-assign]
+    net.up()
+    stream = net.a.open()
+    write(net, net.a, stream, bytes(100_000))
+    net.run(lambda: ended(net, net.b, stream))
+    write(net, net.b, stream, bytes(100_000))
+    net.run(lambda: ended(net, net.a, stream))
+    assert NARROW_SIZE - 50 < min(sizes.values()) <= max(sizes.values()) <= NARROW_SIZE
 
 
 def test_bytes_go_both_ways_and_each_way_ends_by_itself(acme: Any) -> None:

@@ -23,8 +23,8 @@ from edged.hub.path import (
     Probe,
 )
 from edged.hub.portsearch import AGAIN_S, SEARCH_S
-from edged.hub.probe import PING_SIZE, PONG_SIZE, Ping, Probes
-from edged.hub.ways import DIRECT, LAN, RELAY, RELAY_UDP, From
+from edged.hub.probe import NARROW_SIZE, PING_SIZE, PONG_SIZE, Ping, Probes
+from edged.hub.ways import DIRECT, LAN, RELAY, RELAY_UDP, TRIES, From
 from edged.kit.address import Address
 from tests.hub.nats import KEY, Kind, World
 
@@ -195,11 +195,11 @@ def test_who_proves_itself_second_at_the_relay_brings_both_there_at_once() -> No
     path = made()
     path.forward(FORWARD, 0.2)
     assert len(pings(path.outgoing())) == 1  # lost: the peer had not proved itself there
-    path.receive(PEER.ping(b"87654321", full=True), FORWARD, 0.21)
+    path.receive(PEER.ping(b"87654321"), FORWARD, 0.21)
     (back,) = pings(path.outgoing())
     path.receive(PEER.pong(PEER.open(back.data).transaction, A), FORWARD, 0.22)
     assert path.kind == RELAY_UDP
-    path.receive(PEER.ping(b"87654322", full=True), FORWARD, 0.23)
+    path.receive(PEER.ping(b"87654322"), FORWARD, 0.23)
     assert pings(path.outgoing()) == []
 
 
@@ -483,3 +483,77 @@ def test_whatever_is_cut_for_however_long_both_are_direct_in_the_end(cuts: list[
         assert world.b.got >= got + (lasts - 2.0) / 0.05 * 0.9
     world.cut = False
     assert world.run(200, lambda: world.kinds() == (DIRECT, DIRECT)) < 100
+
+
+def narrow(world: World) -> tuple[bool, bool]:
+    return tuple(end.path.narrow(end.path.routes[0]) for end in (world.a, world.b))  # type: ignore[return-value]
+
+
+def test_a_narrow_way_is_used_as_such_and_full_again_when_it_is_wide() -> None:
+    world = World()
+    world.mtu = NARROW_SIZE
+    world.meet()
+    assert world.run(10, lambda: world.kinds() == (DIRECT, DIRECT)) < 3
+    assert narrow(world) == (True, True)
+    for end in (world.a, world.b):
+        end.hurry(True)
+    got = world.b.got
+    world.run(LOOK_S + 5)
+    assert world.b.got > got + 1000, "nothing is lost"
+    assert (narrow(world), world.kinds()) == ((True, True), (DIRECT, DIRECT))
+    world.mtu = PING_SIZE
+    world.run(LOOK_S + 5, lambda: narrow(world) == (False, False))
+    assert narrow(world) == (False, False)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("relay", [True, False])
+def test_a_path_that_becomes_narrow_does_not_swallow_what_is_sent(relay: bool, seed: int) -> None:
+    world = World(seed=seed).meet()
+    for end in (world.a, world.b):
+        end.path.relay(True)
+        end.hurry(True)
+    world.run(10, lambda: world.kinds() == (DIRECT, DIRECT))
+    for end in (world.a, world.b):
+        end.path.relay(relay)
+    world.mtu = NARROW_SIZE
+    assert world.run(10, lambda: narrow(world) == (True, True)) < HEARTBEAT_S + 3
+    got = world.a.got, world.b.got
+    world.run(5)
+    assert min(world.a.got - got[0], world.b.got - got[1]) > 80
+    assert world.kinds() == (DIRECT, DIRECT)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_cut_or_a_loss_is_not_taken_for_narrow(seed: int) -> None:
+    world = World(seed=seed, loss=0.1).meet()
+    world.a.hurry(True)
+    world.run(20, lambda: world.kinds() == (DIRECT, DIRECT))
+    world.cut = True
+    world.run(world.random.uniform(0.3, 6.0))
+    world.cut = False
+    world.run(LOOK_S + 10)
+    assert narrow(world) == (False, False)
+    assert world.kinds() == (DIRECT, DIRECT)
+
+
+def test_an_address_that_answers_small_pings_only_is_never_used() -> None:
+    path = made(configured=[B])
+    sizes: list[int] = []
+    for tick in range(300):
+        now = tick / 10
+        path.carried(now)
+        path.tick(now)
+        for probe in pings(path.outgoing()):
+            sizes.append(len(probe.data))
+            if len(probe.data) == PONG_SIZE:
+                path.receive(PEER.pong(PEER.open(probe.data).transaction, A), B, now + 0.01)
+    assert path.routes == (RELAY,)
+    assert sizes[: 2 * TRIES + 1] == [PONG_SIZE, *[PING_SIZE] * TRIES, *[NARROW_SIZE] * TRIES]
+    assert len(sizes) < 150
+
+
+def test_slow_answers_do_not_make_a_way_narrow() -> None:
+    path = made(configured=[B])
+    assert answer(path, 0.0, after=0.6) == [B, B]
+    assert (path.routes, path.narrow(B)) == ((B,), False)

@@ -55,16 +55,16 @@ def pair(acme: Any) -> Pair:
 def test_nothing_is_sent_before_there_is_a_connection(acme: Any) -> None:
     quic = Quic(configuration=_configuration(acme.identity("gw-a"), "gw-b"))
     assert quic.transmit(1.0) == []
-    assert quic.in_flight == quic.waiting == quic.run_out == 0
+    assert quic.in_flight == quic.unsent() == quic.run_out == 0
     assert quic.timer[1] == math.inf
 
 
 def test_a_burst_is_taken_as_its_datagrams_are(pair: Pair) -> None:
     stream, data = pair.stream(), bytes(range(256)) * 40
     pair.client.send_stream_data(stream, data)
-    assert pair.client.waiting == len(data)
+    assert pair.client.unsent() == len(data)
     datagrams = pair.client.transmit(pair.now)
-    assert pair.client.waiting == 0
+    assert pair.client.unsent() == 0
     assert pair.client.in_flight >= len(data)
     runs = list(bursts(datagrams))
     assert len(runs) < len(datagrams)
@@ -95,7 +95,7 @@ def test_as_many_streams_as_it_says(pair: Pair) -> None:
     streams = [pair.stream() for _ in range(300)]
     for stream in streams:
         pair.client.send_stream_data(stream, b"x", end_stream=True)
-    while pair.client.waiting or pair.client.in_flight:
+    while pair.client.unsent() or pair.client.in_flight:
         pair.hand(pair.server, pair.client.transmit(pair.now))
         pair.now += 0.01
         pair.server.handle_timer(pair.now)

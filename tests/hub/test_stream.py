@@ -1,4 +1,5 @@
-from collections.abc import Callable, Sequence
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
@@ -9,6 +10,8 @@ import trio.testing
 
 from edged.errors import ProtocolError, UnreachableError
 from edged.hub.stream import LinkStream
+from edged.kit.direct import Direct, Take
+from edged.mesh import streams
 from edged.wire.codec import framed
 from edged.wire.peer import ANSWER, STREAM_WINDOW, Opened, Opening, Tunnel
 
@@ -195,3 +198,192 @@ async def test_frames_before_bytes(acme: Any, start_hub: Any) -> None:
             with pytest.raises(UnreachableError, match="reset"):
                 await one.receive_frame(10)
         await one.aclose()
+
+
+class Sink(Direct):
+    """A socket's part of a call: takes `room` bytes in all, and knows how it ended."""
+
+    def __init__(self, room: int) -> None:
+        self.held, self.room, self.ended = bytearray(), room, 0
+
+    def take(self, pieces: Sequence[bytes | memoryview]) -> int:
+        taken = b"".join(pieces)[: self.room - len(self.held)]
+        self.held += taken
+        return len(taken)
+
+    async def forward(self, take: Take) -> bytes:
+        raise NotImplementedError
+
+    def end(self) -> None:
+        self.ended += 1
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+    def abort(self) -> None:
+        raise NotImplementedError
+
+
+async def test_a_sink_is_fed_without_a_task(acme: Any, start_hub: Any, until: Any) -> None:
+    async with maker(acme, start_hub) as make:
+        one, two = await make()
+        sink, disturbed = Sink(100), trio.Event()
+        await one.send_all(b"before, ")
+        with trio.fail_after(DEADLINE_S):
+            await until(lambda: two.spoken_to)
+            two.feed(sink, disturbed.set)
+            assert sink.held == b"before, "
+            await one.send_all(b"after")
+            await until(lambda: sink.held == b"before, after")
+            await one.send_eof()
+            await until(lambda: sink.ended == 1)
+            assert not disturbed.is_set()
+            two.keep()
+            assert await two.receive_some() == b"", "a reader still hears of the end"
+        for stream in (one, two):
+            stream.close()
+
+
+async def test_what_a_sink_does_not_take_is_kept_for_a_reader(acme: Any, start_hub: Any) -> None:
+    async with maker(acme, start_hub) as make:
+        one, two = await make()
+        sink, disturbed = Sink(10), trio.Event()
+        two.feed(sink, disturbed.set)
+        await one.send_all(b"more than ten bytes")
+        await one.send_eof()
+        with trio.fail_after(DEADLINE_S):
+            await disturbed.wait()
+            two.keep()
+            assert sink.held == b"more than "
+            assert b"".join([piece async for piece in two]) == b"ten bytes"
+        assert not sink.ended
+        for stream in (one, two):
+            stream.close()
+
+
+async def test_who_feeds_a_sink_is_told_of_a_reset(acme: Any, start_hub: Any) -> None:
+    async with maker(acme, start_hub) as make:
+        one, two = await make()
+        sink, disturbed = Sink(100), trio.Event()
+        two.feed(sink, disturbed.set)
+        one.abort()
+        with trio.fail_after(DEADLINE_S):
+            await disturbed.wait()
+            two.keep()
+            with pytest.raises(trio.BrokenResourceError, match="reset"):
+                await two.receive_some()
+        assert not sink.ended
+        two.close()
+
+
+async def test_what_may_wait_goes_soon_or_with_the_next_words(acme: Any, start_hub: Any) -> None:
+    async with maker(acme, start_hub) as make:
+        one, two = await make()
+        with trio.fail_after(DEADLINE_S):
+            before = one._link.bytes_sent
+            assert one.take_soon((b"alone",)) == 5
+            assert one._link.bytes_sent == before
+            assert await two.receive_some() == b"alone", "nobody says more, and it comes all the same"
+            assert one.take_soon((b"to", b"gether ")) == 9
+            assert one.take((b"with this",)) == 9
+            assert await two.receive_some() == b"together with this", "in one piece: one datagram"
+        for stream in (one, two):
+            stream.close()
+
+
+async def test_a_frame_that_is_here_needs_no_wait(acme: Any, start_hub: Any, until: Any) -> None:
+    async with maker(acme, start_hub) as make:
+        one, two = await make()
+        assert two.frame_nowait(10) == b""
+        with trio.fail_after(DEADLINE_S):
+            await one.send_all(framed(b"whole") + framed(bytes(11)))
+            await until(lambda: two.spoken_to)
+            assert two.frame_nowait(10) == b"whole"
+            assert two.frame_nowait(10) == b"", "too long: receive_frame says so"
+            with pytest.raises(ProtocolError, match="11 bytes"):
+                await two.receive_frame(10)
+        for stream in (one, two):
+            stream.close()
+        assert two.frame_nowait(10) == b""
+
+
+def tcp_pair() -> tuple[trio.SocketStream, trio.SocketStream]:
+    """Both ends of a TCP connection."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        one = socket.create_connection(listener.getsockname())
+        other, _ = listener.accept()
+    one, other = (trio.SocketStream(trio.socket.from_stdlib_socket(each)) for each in (one, other))
+    return one, other
+
+
+@asynccontextmanager
+async def call(acme: Any, start_hub: Any) -> AsyncIterator[tuple[trio.SocketStream, trio.SocketStream, trio.Event]]:
+    """A client and a server with sockets at both ends of a link, as calls by name go; the event of its end at the client's."""
+    async with maker(acme, start_hub) as make:
+        near, far = await make()
+        (client, one), (server, other) = tcp_pair(), tcp_pair()
+        over = trio.Event()
+
+        async def spliced() -> None:
+            await streams.splice(one, near)
+            over.set()
+
+        async with client, server, trio.open_nursery() as nursery:
+            nursery.start_soon(spliced)
+            nursery.start_soon(streams.splice, other, far)
+            with trio.fail_after(DEADLINE_S):
+                yield client, server, over
+            nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("first", [0, 1])
+async def test_a_call_in_which_either_side_ends_first(acme: Any, start_hub: Any, first: int) -> None:
+    async with call(acme, start_hub) as (client, server, over):
+        asking, answering = (client, server) if first == 0 else (server, client)
+        await asking.send_all(b"question")
+        assert await answering.receive_some() == b"question"
+        await asking.send_eof()
+        assert await answering.receive_some() == b""
+        assert not over.is_set()
+        await answering.send_all(b"answer")
+        assert await asking.receive_some() == b"answer"
+        await answering.send_eof()
+        assert await asking.receive_some() == b""
+        await over.wait()
+
+
+@pytest.mark.parametrize("heavy", [0, 1])
+async def test_a_call_whose_reader_is_slow(acme: Any, start_hub: Any, heavy: int) -> None:
+    """Neither the socket nor the link takes all at once, while small words go the other way."""
+    async with call(acme, start_hub) as (client, server, over):
+        sender, reader = (client, server) if heavy == 0 else (server, client)
+        data = Random(3).randbytes(8 << 20)
+        got = bytearray()
+
+        async def send() -> None:
+            await sender.send_all(data)
+            await sender.send_eof()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send)
+            while len(got) < len(data):
+                await reader.send_all(b"go on")
+                assert await sender.receive_some() != b""
+                got += await reader.receive_some(1 << 20)
+        assert got == data
+        await reader.send_eof()
+        while await sender.receive_some():
+            pass
+        await over.wait()
+
+
+@pytest.mark.parametrize("breaks", [0, 1])
+async def test_a_call_that_breaks_is_no_end(acme: Any, start_hub: Any, breaks: int) -> None:
+    async with call(acme, start_hub) as (client, server, over):
+        broken, other = (client, server) if breaks == 0 else (server, client)
+        await broken.send_all(b"half a")
+        assert await other.receive_some() == b"half a"
+        await streams.reset(broken)
+        with pytest.raises(trio.BrokenResourceError):
+            await other.receive_some()
+        await over.wait()

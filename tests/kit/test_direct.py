@@ -20,6 +20,12 @@ class Loop(Direct):
         data, self.held = self.held, b""
         return data[take((data,)) :]
 
+    def end(self) -> None:
+        self.room = 0
+
+    def close(self) -> None:
+        self.room = 0
+
     def abort(self) -> None:
         self.room = 0
 

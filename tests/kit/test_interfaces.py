@@ -71,3 +71,31 @@ def test_cut_answers_of_the_kernel_are_left_out() -> None:
     assert list(_messages(b"\x00" * 15)) == []
     assert list(_addresses(b"\x00" * 8 + b"\x08\x00\x02\x00\x0a\x00\x00\x01")) == [ipaddress.ip_address("10.0.0.1")]
     assert list(_addresses(b"\x00" * 11)) == []
+
+
+@pytest.mark.root
+@pytest.mark.tool("ip")
+def test_routes_and_the_way_out() -> None:
+    script = """
+set -e
+mount -t sysfs none /sys
+ip link add one type veth peer name two
+ip addr add 10.9.8.7/24 dev one
+ip link set one up
+ip link set two up
+"$0" -c 'from edged.kit.interfaces import *; print(way_out_mtu())'
+ip link set one mtu 1428
+ip route add 10.42.0.0/16 via 10.9.8.1
+ip route add default via 10.9.8.1
+ip route add blackhole 10.43.0.0/16
+ip route add local 240.42.0.0/16 dev one table local
+exec "$0" -c 'from edged.kit.interfaces import *; print(sorted(f"{n} {i}" for n, i in routes()), way_out_mtu())'
+"""
+    run = subprocess.run(
+        ["unshare", "--net", "--mount", "sh", "-c", script, sys.executable],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert run.stdout.splitlines() == ["1500", "['0.0.0.0/0 one', '10.42.0.0/16 one', '10.9.8.0/24 one'] 1428"]

@@ -9,7 +9,16 @@ import trio
 
 from edged.errors import UnreachableError
 from edged.kit.address import Address
-from edged.kit.udp import MAX_RECEIVE, MAX_SEGMENTS, MAX_SEND, UdpSocket, bursts
+from edged.kit.udp import (
+    IP_MTU_DISCOVER,
+    IPV6_MTU_DISCOVER,
+    MAX_RECEIVE,
+    MAX_SEGMENTS,
+    MAX_SEND,
+    PMTUDISC_PROBE,
+    UdpSocket,
+    bursts,
+)
 
 DEADLINE_S = 30.0
 IP_RECVTTL = 12  # linux/in.h
@@ -72,6 +81,17 @@ async def test_what_was_received_is_passed_on_as_it_came(pair: Any, sizes: Seque
         assert two.lost == 0
     finally:
         third.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "::"])
+def test_nothing_is_cut_into_fragments(host: str) -> None:
+    """That a router drops what is too large instead is shown in tests/lab."""
+    udp = UdpSocket(Address(host, 0))
+    try:
+        assert udp._socket.getsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER) == PMTUDISC_PROBE
+        assert ":" not in host or udp._socket.getsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER) == PMTUDISC_PROBE
+    finally:
+        udp.close()
 
 
 async def test_a_burst_beyond_what_one_call_takes_is_passed_on_in_two(pair: Any) -> None:

@@ -71,9 +71,16 @@ class Grid:
 
 @contextmanager
 def running(
-    internet: Internet, fleet: Callable[..., Path], authority: Path, fetch: Mapping[str, tuple[str, int]] | None = None
+    internet: Internet,
+    fleet: Callable[..., Path],
+    authority: Path,
+    fetch: Mapping[str, tuple[str, int]] | None = None,
+    peers: Mapping[str, Mapping[str, list[str]]] | None = None,
 ) -> Iterator[Grid]:
-    """A relay and hubs on all nodes, until the block ends. `fleet` makes state directories; `fetch`: node -> (from, MB)."""
+    """A relay and hubs on all nodes, until the block ends. `fleet` makes state directories; `fetch`: node -> (from, MB).
+
+    `peers`: node -> the addresses of its peers; then they know no relay.
+    """
     nodes = [node for site in internet.sites for node in site.nodes if node != RELAY]
     specs = {}
     for node in nodes:
@@ -82,7 +89,8 @@ def running(
             "state": str(fleet(node)),
             "namespace": internet.name(node),
             "listen": "[::]:7400" if host.startswith("[") else "0.0.0.0:7400",
-            "relays": [f"ws://{host}:{PORT}"],
+            "relays": [f"ws://{host}:{PORT}"] if peers is None else [],
+            "peers": (peers or {}).get(node, {}),
             "fetch": (fetch or {}).get(node),
         }
     relay = internet.popen(

@@ -1,10 +1,12 @@
 """Hubs in namespaces, one process each, forked from one that has imported all: hubs.py < SPECIFICATION > EVENTS
 
 The specification is a JSON object, node -> {"state": directory, "namespace": name, "listen": address, "relays": [URL]}; with
+"peers": {node: [address]} it knows these, with
 "fetch": [FROM, MB] a node fetches that much as soon as its link to FROM is direct. Each event is a line of JSON with `node`,
 `peer` and `at`, the time of CLOCK_MONOTONIC, which all programs of a machine share:
 
     up                        the hub runs (no peer)
+    port_mapping: TEXT        what the gateway maps for it is something else (no peer)
     path: KIND                the path of the link to the peer is another one
     echo: true                the first byte sent on a stream to the peer is back
     fetched: BYTES            all of it is here; `exact`, the longest wait for a piece in `gap_s`, and `took_s`
@@ -87,7 +89,11 @@ async def fetch(hub: Hub, node: str, peer: str, megabytes: int) -> None:
 async def watch(hub: Hub, node: str, wanted: tuple[str, int] | None, nursery: trio.Nursery) -> None:
     paths: dict[str, str] = {}
     since: dict[str, float] = {}
+    mapping = ""
     while True:
+        if mapping != hub.statistics().port_mapping:
+            mapping = hub.statistics().port_mapping
+            say(node, "", port_mapping=mapping)
         for link in hub.statistics().links:
             if since.get(link.node) != link.since:
                 since[link.node] = link.since
@@ -109,10 +115,11 @@ async def run(node: str, spec: dict[str, Any]) -> None:
         relays=spec["relays"],
         insecure_relays=True,
         listen=spec["listen"],
-        peers={},
+        peers=spec.get("peers", {}),
         handlers={Tunnel: serve},
         log=Log(level="warning", node=node),
         random=Random(node),
+        port_mapping=True,
     )
     with trio.open_signal_receiver(signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:

@@ -61,6 +61,7 @@ def test_an_easy_nat_and_blocked_udp(tmp_path: Path) -> None:
         found = netcheck(lab, tmp_path)
         assert (found["udp"], found["nat"], found["observed"]) == (True, "easy", [f"{NAT['a']}:7400"])
         assert found["relays"][0]["udp_ms"] < 1000
+        assert found["port_mapping"] == "none: gateway 192.168.1.1 offers none"
         lab.run("nat-a", ["nft", "insert", "rule", "inet", "nat", "forward", "meta", "l4proto", "udp", "drop"])
         found = netcheck(lab, tmp_path)
         assert (found["udp"], found["nat"], found["observed"]) == (False, "blocked", [])
