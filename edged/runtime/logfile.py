@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -12,6 +12,7 @@ from edged.runtime.driver import LogOptions
 from edged.runtime.shim import stamp
 
 CHUNK_BYTES = 64 << 10  # handed on at once: one thread hop for many lines
+TRIES = 10  # to find the files as they are between two rotations
 FOLLOW_POLL_S = 0.2  # how late a followed line may be; a poll, because inotify is not in the standard library
 
 
@@ -71,13 +72,28 @@ class Reader:
                 return None
 
     def _newer(self) -> bool:
-        """Open the files after the newest known one, from the newest back: a rotation meanwhile shows one of them twice."""
+        """Open the files after the newest known one. Not while they are rotated: one would be taken for an older one."""
+        for _ in range(TRIES):
+            found, whole = self._opened()
+            if not found:
+                return False
+            newest = next(iter(found))
+            if whole and newest == self._inode():
+                self._newest = newest
+                self._files.extend(reversed(found.values()))
+                return True
+            for file in found.values():
+                file.close()
+        return False  # at this pace by the next look, as nothing is passed over
+
+    def _opened(self) -> tuple[dict[int, BinaryIO], bool]:
+        """The files after the newest known one, by inode, from the newest back, and whether none was missing between them."""
         found: dict[int, BinaryIO] = {}
         for path in self._paths():
             try:
                 file = path.open("rb")
             except FileNotFoundError:
-                break
+                return found, False
             inode = os.fstat(file.fileno()).st_ino
             if inode == self._newest or inode in found:
                 file.close()
@@ -85,13 +101,15 @@ class Reader:
                     break
             else:
                 found[inode] = file
-        if not found:
-            return False
-        self._newest = next(iter(found))
-        self._files.extend(reversed(found.values()))
-        return True
+        return found, True
 
-    def _paths(self) -> list[Path]:
+    def _inode(self) -> int | None:
+        try:
+            return (self._directory / "log").stat().st_ino
+        except FileNotFoundError:  # in the midst of a rotation
+            return None
+
+    def _paths(self) -> Iterable[Path]:
         numbers = sorted(int(path.suffix[1:]) for path in self._directory.glob("log.*") if path.suffix[1:].isdigit())
         return [self._directory / "log", *(self._directory / f"log.{number}" for number in numbers)]
 

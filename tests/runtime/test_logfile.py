@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from contextlib import aclosing
 from pathlib import Path
 
@@ -98,6 +99,39 @@ def test_rotation_while_reading(tmp_path: Path) -> None:
     taken.append(reader.next())
     reader.close()
     assert [entry and entry.text for entry in taken] == [b"a", b"b", b"c", b"d", b"e", b"f"]
+
+
+class Rotated(Reader):
+    """Its files are rotated twice while it looks for the newer ones, after it has found the first."""
+
+    seconds: tuple[int, ...] = (8, 9)
+
+    def _paths(self) -> Iterator[Path]:
+        paths = list(super()._paths())
+        yield paths[0]
+        for second in self.seconds:
+            rotate(self._directory)
+            (self._directory / "log").write_text(line(second, str(second)))
+        self.seconds = ()
+        yield from paths[1:]
+
+
+def rotate(directory: Path) -> None:
+    for number in (2, 1):
+        if (directory / f"log.{number}").exists():
+            (directory / f"log.{number}").rename(directory / f"log.{number + 1}")
+    (directory / "log").rename(directory / "log.1")
+
+
+def test_two_rotations_while_it_looks_for_files(tmp_path: Path) -> None:
+    (tmp_path / "log.1").write_text(line(1, "1"))
+    (tmp_path / "log").write_text(line(2, "2"))
+    reader = Rotated(tmp_path, 0)
+    found = []
+    while (entry := reader.next()) is not None:
+        found.append(entry.text)
+    reader.close()
+    assert found == [b"1", b"2", b"8", b"9"]
 
 
 async def test_following_waits_for_more_and_ends_with_the_container(tmp_path: Path) -> None:
