@@ -9,7 +9,7 @@ else's links change. Both ends of a link come to the same answer when they know 
 
 import hashlib
 from bisect import bisect_left, insort
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 
 RINGS = 3  # two make the way from end to end a third longer, four cost everybody two links more
 FULL = 8  # names that are all linked to each other: seven links each cost less than a step more for every message
@@ -44,8 +44,8 @@ class Rings:
             del places[bisect_left(places, _place(ring, name))]
         return changed
 
-    def neighbours(self, name: str) -> frozenset[str]:
-        """The names to which `name` is linked; none when it is not there."""
+    def neighbours(self, name: str, missed: Collection[str] = ()) -> frozenset[str]:
+        """The names to which `name` is linked; none when it is not there. Behind those that are missed, the next one too."""
         if name not in self._names:
             return frozenset()
         if len(self) <= FULL:
@@ -53,11 +53,20 @@ class Rings:
         found: set[str] = set()
         for ring, places in enumerate(self._rings):
             at = bisect_left(places, _place(ring, name))
-            found |= {places[at - 1][1], places[(at + 1) % len(places)][1]}
+            others = [other for _, other in places[at + 1 :] + places[:at]]
+            found.update(_up_to_one_present(others, missed))
+            found.update(_up_to_one_present(reversed(others), missed))
         return frozenset(found)
 
     def _changed(self, name: str, everybody: bool) -> frozenset[str]:
         return frozenset(self._names) if everybody else self.neighbours(name) | {name}
+
+
+def _up_to_one_present(names: Iterable[str], missed: Collection[str]) -> Iterator[str]:
+    for name in names:
+        yield name
+        if name not in missed:
+            return
 
 
 def _place(ring: int, name: str) -> tuple[bytes, str]:

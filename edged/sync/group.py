@@ -104,7 +104,7 @@ class Group:
             log=log,
             abroad=abroad,
         )
-        self._neighbourhood = Neighbourhood(store, self.membership, links)
+        self._neighbourhood = Neighbourhood(store, self.membership, links, lease)
         self._upkeep = Upkeep(store, clock, log)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

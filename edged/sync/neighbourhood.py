@@ -26,16 +26,21 @@ class Links(Protocol):
 
 
 class Neighbourhood:
-    """Chooses among the nodes that the hub knows, those that are alive, and those that have a Node object."""
+    """Chooses among the nodes that the hub knows, those that are alive, and those that have a Node object.
 
-    def __init__(self, store: Store, membership: Membership, links: Links) -> None:
-        self._store, self._membership, self._links = store, membership, links
+    Whoever was not heard of `lease` seconds after the start is missed, and so is from then on who is not alive.
+    """
+
+    def __init__(self, store: Store, membership: Membership, links: Links, lease: float) -> None:
+        self._store, self._membership, self._links, self._lease = store, membership, links, lease
+        self._misses = False
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Until cancelled."""
         self._choose()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_members)
+            nursery.start_soon(self._miss)
             task_status.started()
             known = self._links.known
             while True:
@@ -45,8 +50,15 @@ class Neighbourhood:
     def _choose(self) -> None:
         membership = self._membership
         registered = {obj.key.name for obj in self._store.list(BY_STRUCT[Node].resource)}
-        known = self._links.known | registered
-        self._links.want(neighbours(membership.node, known, membership.view.members, membership.limited))
+        known, members = self._links.known | registered, membership.view.members
+        missed = known - members if self._misses else frozenset[str]()
+        self._links.want(neighbours(membership.node, known, members, membership.limited, missed))
+
+    async def _miss(self) -> None:
+        """By then the neighbours have told of all whom they see: a group that starts is not linked fully for a moment."""
+        await trio.sleep(self._lease)
+        self._misses = True
+        self._choose()
 
     async def _watch_members(self) -> None:
         view = self._membership.view

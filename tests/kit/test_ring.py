@@ -57,3 +57,13 @@ def test_who_is_not_there() -> None:
     rings = Rings(["a"])
     assert rings.neighbours("b") == rings.remove("b") == rings.add("a") == frozenset()
     assert rings.neighbours("a") == frozenset()
+
+
+def test_behind_those_that_are_missed_the_next_is_a_neighbour() -> None:
+    names = {f"site-{number}" for number in range(20)}
+    rings = Rings(names)
+    near = rings.neighbours("site-0")
+    gone = {min(near)}
+    assert near < rings.neighbours("site-0", gone) < names
+    assert Rings(names - gone).neighbours("site-0") <= rings.neighbours("site-0", gone)
+    assert rings.neighbours("site-0", names) == names - {"site-0"}

@@ -3,11 +3,13 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from itertools import combinations
 
 import trio
 
 from edged.control.failover import DEFAULT_TOLERATION_S
 
+from .devices import homes
 from .network import Network, Pair
 from .node import LEASE_S, Happened, Node
 
@@ -19,6 +21,8 @@ STALE_S = LEASE_S * 1.5  # who is gone is seen at most so long: a lease after it
 TOLD_S = 3.0  # by then all who are linked have heard of who leads, five steps away too
 HEAR_S = 0.9 * LEASE_S  # a node that has started waits for so long to hear who leads, if nobody tells it sooner
 LEAST_S = LEASE_S * 0.6 + DEFAULT_TOLERATION_S  # for which the others must miss a node, at the least, before its pods move
+SHARE_S = LEASE_S + 5.0  # for which two nodes may serve one device after they met, at the most
+SERVE_S = SETTLE_S + LEASE_S + DEFAULT_TOLERATION_S + 5.0  # after which a side that did not change serves what it may
 AFTER_S = 30.0  # a peer that was refused, or could not be reached, is tried again within this
 
 
@@ -62,7 +66,9 @@ class Laws:
         self._minority: dict[str, Spans] = defaultdict(Spans)  # when a majority could not see it
         self._outvoted: dict[str, Spans] = defaultdict(Spans)  # when it could not see a majority, whatever it believed
         self._unseen: dict[Pair, float] = defaultdict(float)  # until when two nodes could not see each other
+        self._refused: dict[str, float] = defaultdict(lambda: -math.inf)  # until when a node's clock was wrong
         self._leads: dict[str, float] = {}  # since when
+        self.served: dict[str, dict[str, float]] = defaultdict(dict)  # devices, by which nodes, since when
 
     @property
     def quiet(self) -> float:
@@ -74,6 +80,7 @@ class Laws:
         now = self._changed_at = trio.current_time()
         names = self._nodes.keys()
         right = {name for name in names if self._right(name)}
+        self._refused |= {name: now for name in names - right if self._nodes[name].runs}
         sides = self._network.sides()
         for name in names:
             side = next((side for side in sides if name in side), frozenset[str]())
@@ -105,12 +112,16 @@ class Laws:
                 self._taken(happened)
             case "yields":
                 self._leads.pop(happened.node, None)
-            case "replaces":
+            case "replaces" | "moves":
                 self._replaced(happened)
+            case "connects":
+                self.served[happened.thing][happened.node] = happened.at
+            case "leaves":
+                del self.served[happened.thing][happened.node]
             case "begins":
                 self._begun(happened)
             case "ends":
-                assert self._rightly_ended(happened), f"{happened.pod} was stopped on {happened.node}, where it ran rightly"
+                assert self._rightly_ended(happened), f"{happened.thing} was stopped on {happened.node}, where it ran rightly"
 
     def _taken(self, happened: Happened) -> None:
         """Who takes the group's lease cannot know of anybody who holds it."""
@@ -131,44 +142,46 @@ class Laws:
         return now - self._unseen[frozenset((one, other))] > SETTLE_S
 
     def _replaced(self, happened: Happened) -> None:
-        """A leader puts another pod in the place of one whose node it has lost."""
-        homes = [name for name, node in self._nodes.items() if happened.pod in node.containers.values()]
-        missed = [self._apart[name].longest(happened.at - AFTER_S, happened.at) for name in homes]
-        assert max(missed, default=LEAST_S) >= LEAST_S, f"{happened.node} replaces {happened.pod}, {missed} s after it was lost"
-        rule = _rule(happened.pod)
-        assert rule != "never" or _deployment(happened.pod) in self.touched, f"{happened.node} replaces {happened.pod}"
+        """A leader puts another pod in the place of one whose node it has lost, or moves a device from there."""
+        pods = {name for name, node in self._nodes.items() if happened.thing in node.containers.values()}
+        hosts = pods | self.served[happened.thing].keys()
+        missed = [self._apart[name].longest(happened.at - AFTER_S, happened.at) for name in hosts]
+        assert max(missed, default=LEAST_S) >= LEAST_S, (
+            f"{happened.node} replaces {happened.thing}, {missed} s after it was lost"
+        )
+        rule = _rule(happened.thing)
+        assert rule != "never" or _deployment(happened.thing) in self.touched, f"{happened.node} replaces {happened.thing}"
         outvoted = rule == "quorum" and self._outvoted[happened.node].throughout(happened.at - STALE_S, happened.at)
-        assert not outvoted, f"{happened.node} replaces {happened.pod}, and sees no majority"
+        assert not outvoted, f"{happened.node} replaces {happened.thing}, and sees no majority"
 
     def _begun(self, happened: Happened) -> None:
         """A `never` pod is one pod for ever, unless somebody ends it."""
-        if _rule(happened.pod) == "never" and _deployment(happened.pod) not in self.touched:
-            uids = {each.uid for each in self.happened if each.pod == happened.pod and each.what == "begins"}
-            assert len(uids) == 1, f"{happened.pod} begins anew on {happened.node}"
+        if _rule(happened.thing) == "never" and _deployment(happened.thing) not in self.touched:
+            uids = {each.uid for each in self.happened if each.thing == happened.thing and each.what == "begins"}
+            assert len(uids) == 1, f"{happened.thing} begins anew on {happened.node}"
         if self.quiet > MOVE_S:
-            for side in self._network.sides():
+            for side in self._known_sides():
                 self._runs_once(side)
 
     def _rightly_ended(self, happened: Happened) -> bool:
         """A person changed its Deployment; or its rule let others replace it, who missed its node for long enough; or it was
         made on one side of a split, or as the group formed, while others may have made it elsewhere."""
-        if _deployment(happened.pod) in self.touched:
+        if _deployment(happened.thing) in self.touched:
             return True
-        began = max(each.at for each in self.happened if each[1:] == (happened.node, "begins", happened.uid, happened.pod))
+        began = max(each.at for each in self.happened if each[1:] == (happened.node, "begins", happened.uid, happened.thing))
         if began < SETTLE_S or self._apart[happened.node].within(began - SETTLE_S, began + 1):
             return True
-        missed = {"quorum": self._minority, "always": self._apart}.get(_rule(happened.pod))
+        missed = {"quorum": self._minority, "always": self._apart}.get(_rule(happened.thing))
         return missed is not None and missed[happened.node].longest(began, happened.at) >= LEAST_S
 
     # ---- what is so
 
     async def look(self) -> None:
-        """Who leads, and who runs what, again and again."""
+        """Who leads, who runs what, and who serves which device, again and again."""
         while True:
             await trio.sleep(LOOK_S)
-            if not all(self._right(name) or self._learnt(node) for name, node in self._nodes.items() if node.runs):
-                continue  # a node that is refused for its clock is a side of its own that nobody can tell from outside
-            for side in self._network.sides():
+            self._parts()
+            for side in self._known_sides():
                 if self.quiet > SETTLE_S:
                     leaders = [
                         name for name in side if (group := self._nodes[name].group) is not None and group.membership.leads
@@ -176,6 +189,13 @@ class Laws:
                     assert len(leaders) == 1, f"{sorted(side)} have the leaders {leaders} after {self.quiet:.1f} s"
                 if self.quiet > MOVE_S:
                     self._runs_once(side)
+                if self.quiet > SERVE_S:
+                    self._serves(side)
+
+    def _known_sides(self) -> Iterable[frozenset[str]]:
+        """Who sees each other. None while a node is refused for its clock: it is a side of its own, untold from outside."""
+        known = all(self._right(name) or self._learnt(node) for name, node in self._nodes.items() if node.runs)
+        return self._network.sides() if known else ()
 
     def _learnt(self, node: Node) -> bool:
         """Whether a node that began with a clock that is behind has heard by now that all others have another time."""
@@ -188,6 +208,25 @@ class Laws:
                 where[pod].append(name)
         for pod, names in where.items():
             assert len(names) == 1, f"{pod} runs on {sorted(names)}, which see each other"
+
+    def _parts(self) -> None:
+        """Two nodes that see each other do not go on to serve one device."""
+        for device, nodes in self.served.items():
+            for one, other in combinations(nodes, 2):
+                heard = max(self._refused[one], self._refused[other]) + AFTER_S
+                shared = trio.current_time() - max(nodes[one], nodes[other], self._unseen[frozenset((one, other))], heard)
+                assert shared <= SHARE_S, f"{device} is served by {one} and {other}, which see each other, for {shared:.1f} s"
+
+    def _serves(self, side: frozenset[str]) -> None:
+        """One node of a side serves a device, unless its rule says that it waits for one that is not there."""
+        store = self._nodes[min(side)].store
+        assert store is not None
+        for device, home in homes(store).items():
+            moves = {"quorum": _majority(side, self._nodes), "always": True, "never": False}[_rule(device)]
+            served = side & self.served[device].keys()
+            assert len(served) == (home in side or moves), (
+                f"{device} is at {home}, and of {sorted(side)} serve it {sorted(served)}"
+            )
 
 
 def _majority(side: frozenset[str], names: Iterable[str]) -> bool:

@@ -13,12 +13,14 @@ import trio
 from edged.control.controllers import Control
 from edged.control.failover import EVICTED
 from edged.control.nodes import Facts
+from edged.device.worker import DEVICES, Devices
 from edged.errors import ConflictError, DeniedError, NotFoundError, StorageError
 from edged.identity.certificates import Subject
 from edged.identity.keyring import KEY_ID, Keyring
 from edged.kit.executor import Inline
 from edged.kit.log import Log
 from edged.model.core import NodeSystemInfo, Pod
+from edged.model.devices import Device
 from edged.model.objects import Object, dump, typed
 from edged.store.events import Recorder
 from edged.store.store import Store, open_store
@@ -26,6 +28,7 @@ from edged.store.writes import Delete, PutStatus
 from edged.sync.clock import Clock
 from edged.sync.group import Group
 
+from .devices import mappers
 from .network import Hub, Network
 
 EPOCH = 1_786_000_000.0
@@ -74,15 +77,16 @@ class Who:
 
 
 class Happened(NamedTuple):
-    """On a node, a container of a pod "begins" or "ends"; or the node "leads" the group from now on, "yields" that again, or
-    "replaces" the pod of a lost node by another one of that name, or gives it up.
+    """On a node, a container of a pod "begins" or "ends"; or the node "connects" to a device, or "leaves" it; or it "leads" the
+    group from now on, "yields" that again, "replaces" the pod of a lost node by another one of that name, or gives it up, or
+    "moves" a device from a lost node to another.
     """
 
     at: float
     node: str
     what: str
     uid: str = ""
-    pod: str = ""
+    thing: str = ""  # the name of the pod or device
 
 
 class Witness(Recorder):
@@ -95,6 +99,8 @@ class Witness(Recorder):
     async def record(self, about: Object, type_: str, reason: str, message: str) -> None:
         if reason == EVICTED:
             self._tell("replaces", about.uid, about.key.name)
+        elif about.key.resource == DEVICES and reason == "Scheduled" and typed(about, Device).spec.node_name:
+            self._tell("moves", about.uid, about.key.name)
         await super().record(about, type_, reason, message)
 
 
@@ -160,6 +166,12 @@ class Node:
         self.hub.serve = group.replicator.serve
         facts = Facts(self.name, f"uid-{self.name}", GROUP, "10.0.0.1", 4 << 30, 2, NodeSystemInfo(), {})
         recorder = Witness(self._tell, store, "edged-control", self.name, self.wall, log)
+        told = Recorder(store, "edged-device", self.name, self.wall, log)
+        lines = mappers(self._path.parent, lambda what, device: self._tell(what, thing=device))
+        devices = Devices(
+            *(store, self.name, self.wall, self._random, log, lambda *_: None, lambda *_: None, told, lines),
+            listed=lambda _: None,
+        )
         control = Control(store, group.membership, facts, recorder, self.wall, log, LEASE_S)
 
         def beat() -> None:
@@ -172,6 +184,7 @@ class Node:
                     self.store, self.group = store, group
                     await nursery.start(control.run)
                     nursery.start_soon(self._run_pods, store)
+                    await nursery.start(devices.run)
                     task_status.started()
         finally:
             self.store = self.group = None
@@ -182,8 +195,8 @@ class Node:
             self._led = on
             self._tell("leads" if on else "yields")
 
-    def _tell(self, what: str, uid: str = "", pod: str = "") -> None:
-        self._happened(Happened(trio.current_time(), self.name, what, uid, pod))
+    def _tell(self, what: str, uid: str = "", thing: str = "") -> None:
+        self._happened(Happened(trio.current_time(), self.name, what, uid, thing))
 
     async def crash(self) -> None:
         """kill -9."""

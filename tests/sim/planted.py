@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import msgspec
+import trio
 
-from edged.control import failover
+from edged.control import devices, failover
+from edged.device import worker
 from edged.store import volatile
 from edged.store.table import Table
 from edged.sync import upkeep
@@ -90,6 +92,13 @@ def _kept(before: Callable[..., None]) -> Callable[..., None]:
     return take
 
 
+def _left(before: Callable[..., float | None]) -> Callable[..., float | None]:
+    def due(each: devices.Placed, hosts: devices.Hosts, group: failover.Group, lost: float | None) -> float | None:
+        return before(each, hosts, group, lost) if lost is None else None
+
+    return due
+
+
 FAULTS = (
     Fault("every side has the quorum", (13, 21, 43, 44), [(failover, "has_quorum", lambda _: lambda *_: True)]),
     Fault("the lease is taken without waiting to hear who has it", (18, 36, 64, 66), [(Leases, "__init__", _impatient)]),
@@ -119,6 +128,12 @@ FAULTS = (
     Fault(
         "a merge keeps the loser", (0, 1, 2, 3), [(Register, "beats", lambda _: lambda self, other: self.clock < other.clock)]
     ),
+    Fault(
+        "a device that another node serves by now is served on",
+        (3, 11, 12, 44),
+        [(worker._Running, "scope", lambda _: property(lambda _: trio.CancelScope()))],
+    ),
+    Fault("a device stays with a lost node", (12, 34, 60, 71), [(devices, "_due", _left)]),
     Fault("patience is over at once", (2, 3, 11, 12), [(failover, "DEFAULT_TOLERATION_S", lambda _: 0)]),
 )
 

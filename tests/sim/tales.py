@@ -18,7 +18,7 @@ WEIGHTS = {
     **{"write": 10, "update": 10, "delete": 5, "read": 3},
     **{"deploy": 2, "scale": 2, "undeploy": 2},
     **{"split": 3, "cut": 3, "heal": 3},
-    **{"crash": 2, "stop": 1, "start": 4, "clock": 1, "month": 0},
+    **{"crash": 2, "stop": 1, "start": 4, "clock": 1, "month": 0, "device": 0},
 }
 OPS = tuple(WEIGHTS)
 PAUSES = (0.0, 0.05, 0.5, 2.0, 8.0, 32.0)  # seconds; the longest is enough for pods to move
@@ -33,9 +33,11 @@ BRIEF, LENGTHY = "brief", "lengthy"
 TALES = {
     BRIEF: 50,
     LENGTHY: 10,
-    # long enough apart for pods to move
-    "deploy:8 deploy:0 deploy:0? split:8 any:32 any? any?": 16,
-    "deploy:8 deploy:0 crash:8 any:32 start:2? any?": 6,
+    # long enough apart for pods to move, and for devices
+    "device:8 deploy:0 deploy:0 deploy:0? split:8 any:32 any? any?": 10,
+    "device:4 device:0 deploy:0 split:4 write:56 any?": 6,
+    "device:8 deploy:0 deploy:0 crash:8 any:32 start:2? any?": 2,
+    "device:4 device:0 deploy:0 crash:4 crash:0? write:56 any?": 4,
     "deploy:8 deploy:0 cut:8 any:2 split:8 any:32": 3,
     # a clock goes wrong, and a node with it
     "deploy:8 deploy:0 clock:8 read? write any:32 write any?": 4,

@@ -54,9 +54,22 @@ def test_a_node_that_was_lost_for_long_has_its_pods_elsewhere_and_ends_its_own()
     world = play(5, steps, 7)
     names: dict[str, set[str]] = {}
     for each in world.happened:
-        names.setdefault(each.pod.partition("-")[0], set()).add(each.what)
+        names.setdefault(each.thing.partition("-")[0], set()).add(each.what)
     assert names["quorum"] == {"begins", "replaces", "ends"}, "the majority replaced what was lost, and its old node ended it"
     assert names["never"] == {"begins"}
+
+
+def test_a_device_of_a_lost_node_is_served_by_another_where_its_rule_lets_it() -> None:
+    quorum, never = 0, 2  # which % 3; the first is on gw-00, the second on gw-01, as each serves one then
+    steps = [
+        Op("device", 8.0, 3, quorum),
+        Op("device", 2.0, 3, never),
+        Op("split", 8.0, 1, 5),  # these two are cut off
+        Op("heal", 60.0, 0, 0),
+    ]
+    world = play(5, steps, 7)
+    told = [(each.what, each.thing) for each in world.happened if each.what in ("connects", "moves")]
+    assert told == [("connects", "quorum-1"), ("connects", "never-2"), ("moves", "quorum-1"), ("connects", "quorum-1")]
 
 
 def test_two_sides_that_delete_and_are_apart_for_a_month_come_together() -> None:

@@ -12,10 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
+from unittest.mock import patch
 
 import trio
 import trio.testing
 
+from edged.device import worker
 from edged.errors import AlreadyExistsError, ConflictError, NotFoundError
 from edged.model.failover import ANNOTATION
 from edged.model.objects import Key, dump, whole
@@ -23,6 +25,7 @@ from edged.store.writes import Create, Delete, Put, PutStatus
 from edged.sync.clock import MAX_SKEW_S, at
 from edged.wire.sync import VOLATILE
 
+from . import devices
 from .laws import HEAR_S, SETTLE_S, Laws
 from .network import TICK_S, Network
 from .node import EPOCH, LEASE_S, Happened, Node
@@ -33,7 +36,6 @@ HEALED_S = 120.0  # for pods of nodes that were lost a moment ago have to move a
 AGAIN_S = 2.5  # between two looks at that
 SKEWS = (0.0, 900.0, 86_400.0, 315_360_000.0, -900.0, -86_400.0, -315_360_000.0)
 RULES = ("quorum", "always", "never")
-DEVICES = "devices.devices.kubeedge.io"
 
 
 class World:
@@ -108,7 +110,7 @@ class World:
 
     async def _read(self, node: Node, op: Op) -> None:
         """The node's device is read: that is seen everywhere, and lost with the node."""
-        key = Key(DEVICES, "default", f"{node.name}-device")
+        key = Key(worker.DEVICES, "default", f"{node.name}-device")
         if node.store is None:
             return
         if node.store.get(key) is None:
@@ -137,6 +139,12 @@ class World:
         if there:
             self.laws.touched.add(there[op.which % len(there)].key.name)
             await self._ask(node, Delete(there[op.which % len(there)].key))
+
+    async def _device(self, node: Node, op: Op) -> None:
+        self._numbers += 1
+        rule = RULES[op.which % 3]
+        await self._ask(node, devices.MODEL)
+        await self._ask(node, devices.device(f"{rule}-{self._numbers}", rule))
 
     def _devices(self, node: Node) -> list[Key]:
         return [key for key in self._readings if key.name.startswith(f"{node.name}-")]
@@ -272,6 +280,9 @@ class World:
         running = sorted(pod for node in self.nodes.values() for pod in node.containers.values())
         wanted = sorted(obj.key.name for obj in store.list("pods"))
         assert running == wanted, f"there run {running}, wanted are {wanted}"
+        for device, home in devices.homes(store).items():
+            served = sorted(self.laws.served[device])
+            assert served == [home], f"{device} at {home} is served by {served}"
         leaders = [name for name, node in self.nodes.items() if node.group is not None and node.group.membership.leads]
         assert len(leaders) == 1, f"there lead {leaders}"
         for obj in store.list("deployments.apps"):
@@ -346,7 +357,8 @@ def play(size: int, ops: Sequence[Op], seed: int, kind: type[World] = World) -> 
 
     gc.disable()  # a fifth of the time of so many short-lived tasks
     try:
-        trio.run(main, clock=_clock())
+        with patch.object(worker, "SET_ASIDE_S", math.inf):  # nor does a node that serves devices collect all nodes' garbage
+            trio.run(main, clock=_clock())
     finally:
         gc.enable()
     return made[0]

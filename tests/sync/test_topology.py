@@ -61,9 +61,42 @@ def test_two_sides_of_a_split_know_whom_to_try_across_it(size: int, data: st.Dat
     known = [f"gw-{number}" for number in range(size)]
     one = set(data.draw(st.lists(st.sampled_from(known), min_size=1, max_size=size - 1, unique=True)))
     other = set(known) - one
-    tried = {(a, b) for a in one for b in neighbours(a, known, one, ()) & other}
-    assert tried
-    assert tried == {(a, b) for b in other for a in neighbours(b, known, other, ()) & one}
+    tried = {(a, b) for a in one for b in neighbours(a, known, one, (), other) & other}
+    back = {(a, b) for b in other for a in neighbours(b, known, other, (), one) & one}
+    assert {b for _, b in tried} == other  # each by somebody
+    assert {a for a, _ in back} == one
+    assert tried & back
+
+
+def pieces(known: list[str], side: set[str], limited: set[str]) -> dict[str, frozenset[str]]:
+    """Whom each node of a side of a split sees in the end: at first whoever its links before the split lead to."""
+    members = {node: frozenset(known) for node in side}
+    while True:
+        made: dict[str, frozenset[str]] = {node: frozenset() for node in side}
+        for node in side:
+            missed = frozenset(known) - members[node]
+            for other in neighbours(node, known, members[node], limited, missed) & side:
+                made[node] |= {other}
+                made[other] |= {node}
+        before, members = members, {node: frozenset(steps(made, node, side - limited)) for node in side}
+        if members == before:
+            return members
+
+
+@given(st.integers(10, 60), st.data())
+def test_a_side_of_a_split_is_in_one_piece(size: int, data: st.DataObject) -> None:
+    known = [f"gw-{number}" for number in range(size)]
+    side = set(data.draw(st.lists(st.sampled_from(known), min_size=1, unique=True)))
+    limited = set(data.draw(st.lists(st.sampled_from(known), max_size=size // 2, unique=True))) - {min(side)}
+    assert all(seen == side for seen in pieces(known, side, limited).values())
+
+
+def test_a_side_of_a_split_is_in_one_piece_though_the_split_took_all_neighbours_of_some() -> None:
+    known = [f"gw-{number:02}" for number in range(12)]
+    side = {"gw-02", "gw-03", "gw-06", "gw-08"}
+    before = {node: neighbours(node, known, known, ()) & side for node in side}
+    assert set(steps(before, "gw-02")) != side
+    assert all(seen == side for seen in pieces(known, side, set()).values())
 
 
 @given(st.integers(9, 40), st.data())
