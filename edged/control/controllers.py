@@ -22,7 +22,7 @@ from edged.model.objects import Key, Object, dump, key, typed
 from edged.model.times import format_time
 from edged.store.events import NORMAL, WARNING, Recorder
 from edged.store.store import Store
-from edged.store.writes import Create, Put, Write
+from edged.store.writes import DELETED, Change, Create, Put, Write
 from edged.sync.membership import Membership, View
 
 RETRY_S = 5.0  # after the disk refused a write
@@ -255,25 +255,26 @@ class Control:
     def _concerned(self, since: int) -> bool:
         """Whether the changes since a revision may give something to do: to who does not lead, to what it says of itself."""
         try:
-            changed = {change.object.key for change in self._store.changes(since)}
+            changed = {change.object.key: change for change in self._store.changes(since)}
         except ExpiredError:
             self._own_changed = True
             return True
         own = any(each in self._said or each.resource == "nodes" for each in changed)  # another's claim may end ours
         self._own_changed |= own
-        return own or (self._membership.leads and any(map(self._matters, changed)))
+        return own or (self._membership.leads and any(map(self._matters, changed.values())))
 
-    def _matters(self, changed: Key) -> bool:
+    def _matters(self, change: Change) -> bool:
+        changed = change.object.key
         if changed.resource == devices.RESOURCE:
-            return self._rewritten(changed)
+            return self._rewritten(change)
         return changed.resource in ALL and not exports.of_others(changed, self._facts.group)
 
-    def _rewritten(self, device: Key) -> bool:
+    def _rewritten(self, change: Change) -> bool:
         """Whether more of a device was changed than its status."""
-        there, before = self._store.get(device), self._bodies.get(device)
-        if there is None:
+        device, before = change.object.key, self._bodies.get(change.object.key)
+        if change.type == DELETED:
             return self._bodies.pop(device, None) is not None
-        self._bodies[device] = hash((there.uid, there.body))
+        self._bodies[device] = hash((change.object.uid, change.object.body))
         return self._bodies[device] != before
 
     async def _prune(self) -> None:

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from edged.kit.address import Address
+from edged.kit.address import Address, parse_address
 
 PORTS = {"tcp": 1883, "mqtt": 1883, "ssl": 8883, "tls": 8883, "mqtts": 8883}  # IANA's, and the schemes of paho's clients
 SECURE = ("ssl", "tls", "mqtts")
@@ -27,7 +27,8 @@ def parse_broker(text: str) -> tuple[Address, bool]:
     try:
         url = urlsplit(text if "://" in text else f"tcp://{text}")
         if url.scheme in PORTS and url.hostname and url.port != 0 and url.path in ("", "/") and not url.username:
-            return Address(url.hostname, url.port or PORTS[url.scheme]), url.scheme in SECURE
+            address = Address(url.hostname, url.port or PORTS[url.scheme])
+            return parse_address(str(address)), url.scheme in SECURE
     except ValueError:
         pass
     raise ValueError(f"expected tcp://host[:port] or ssl://host[:port], got {text!r}")

@@ -1,6 +1,7 @@
 """Runs a service again after a declared outage. A bug is no outage: it goes up and ends the daemon loudly."""
 
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import trio
 
@@ -8,6 +9,13 @@ from edged.kit.backoff import Backoff
 from edged.kit.log import Log
 
 STEADY_S = 60.0  # a service that ran this long has recovered: its next outage starts from the first delay
+
+
+class Service(Protocol):
+    """What runs until it is cancelled or breaks."""
+
+    async def __call__(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Run; started when it is ready to serve."""
 
 
 async def supervise(
@@ -30,6 +38,38 @@ async def supervise(
         else:
             return
         await trio.sleep(delay)
+
+
+async def supervise_service(
+    run: Service,
+    *,
+    outages: tuple[type[Exception], ...],
+    backoff: Backoff,
+    log: Log,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """`supervise` a service; started once it is, or is away for now: who needs it waits for its first try, and no longer."""
+    once = _Once(task_status)
+
+    async def serve() -> None:
+        try:
+            await run(task_status=once)
+        finally:
+            once.started()
+
+    await supervise(serve, outages=outages, backoff=backoff, log=log)
+
+
+class _Once(trio.TaskStatus[None]):
+    """Passes on the first word of many."""
+
+    def __init__(self, status: trio.TaskStatus[None]) -> None:
+        self._status, self._told = status, False
+
+    def started(self, value: None = None) -> None:
+        if not self._told:
+            self._told = True
+            self._status.started()
 
 
 def first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -7,6 +7,7 @@ import apsw
 
 from edged.errors import StorageError
 from edged.kit.log import Log
+from edged.kit.sqlite import transaction
 from edged.store.faults import is_damage, why
 from edged.store.opening import reopen, suspect
 
@@ -34,7 +35,7 @@ class Disk:
                 self.writer = reopen(self._path)
             self._stale = False
             before = self.writer.total_changes()
-            with self.writer:
+            with transaction(self.writer):
                 work(self.writer)
         except apsw.Error as error:
             self._stale = True

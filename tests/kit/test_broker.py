@@ -17,7 +17,9 @@ def test_addresses_as_people_write_them(text: str, expected: tuple[Address, bool
     assert parse_broker(text) == expected
 
 
-@pytest.mark.parametrize("text", ["http://a", "tcp://", "tcp://u:p@a", "tcp://a:x", "tcp://a:0", "tcp://a/topic", "tcp://[::1"])
+@pytest.mark.parametrize(
+    "text", ["http://a", "tcp://", "tcp://u:p@a", "tcp://a:x", "tcp://a:0", "tcp://a/topic", "tcp://[::1", "tcp://a b"]
+)
 def test_what_is_no_address(text: str) -> None:
     with pytest.raises(ValueError, match="expected tcp://host"):
         parse_broker(text)

@@ -1,5 +1,6 @@
 import io
 import json
+from functools import partial
 from random import Random
 
 import pytest
@@ -9,7 +10,7 @@ import trio.testing
 from edged.errors import UnreachableError
 from edged.kit.backoff import Backoff
 from edged.kit.log import Log
-from edged.kit.supervise import STEADY_S, supervise
+from edged.kit.supervise import STEADY_S, supervise, supervise_service
 
 
 async def test_an_outage_is_tried_again_and_said(autojump_clock: trio.testing.MockClock) -> None:
@@ -40,3 +41,30 @@ async def test_a_bug_is_no_outage() -> None:
 
     with pytest.raises(ZeroDivisionError):
         await supervise(run, outages=(UnreachableError,), backoff=Backoff(1, 2, Random(1)), log=Log(stream=io.StringIO()))
+
+
+@pytest.mark.parametrize("away", [False, True])
+async def test_it_is_waited_for_up_to_its_first_outage(autojump_clock: trio.testing.MockClock, away: bool) -> None:
+    out, runs = io.StringIO(), 0
+
+    async def run(*, task_status: trio.TaskStatus[None]) -> None:
+        nonlocal runs
+        runs += 1
+        await trio.sleep(5)
+        if away and runs == 1:
+            raise UnreachableError("the port is taken")
+        task_status.started()
+        await trio.sleep(5)
+        raise UnreachableError("it went")
+
+    service = partial(
+        supervise_service, run, outages=(UnreachableError,), backoff=Backoff(1, 2, Random(1)), log=Log(stream=out)
+    )
+    async with trio.open_nursery() as nursery:
+        began = trio.current_time()
+        await nursery.start(service)
+        assert trio.current_time() - began == 5
+        assert ("the port is taken" in out.getvalue()) is away
+        await trio.sleep(30)  # it is ready again and again, and nobody is told twice
+        nursery.cancel_scope.cancel()
+    assert runs > 2
