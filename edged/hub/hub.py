@@ -179,18 +179,16 @@ class Hub:
         `head`, at most link.SEND_BUFFER bytes less an opening, are its first bytes: they leave with the opening.
         UnreachableError when no link can be had or no answer came within OPENING_S, DeniedError when the node refuses.
         """
-        try:
-            with trio.fail_after(OPENING_S):
-                connection = await self._linked(node)
-                try:
-                    return await self._opened_for(opening, head, connection)
-                except UnreachableError:
-                    if connection.reason != NOT_NEEDED:
-                        raise
-                # It was closed just when we came: nobody has heard the opening.
-                return await self._opened_for(opening, head, await self._linked(node))
-        except trio.TooSlowError as error:
-            raise UnreachableError(f"node {node} did not answer within {OPENING_S:.0f} s") from error
+        with trio.move_on_after(OPENING_S):
+            connection = await self._linked(node)
+            try:
+                return await self._opened_for(opening, head, connection)
+            except UnreachableError:
+                if connection.reason != NOT_NEEDED:
+                    raise
+            # It was closed just when we came: nobody has heard the opening.
+            return await self._opened_for(opening, head, await self._linked(node))
+        raise UnreachableError(f"node {node} did not answer within {OPENING_S:.0f} s")
 
     async def _linked(self, node: str) -> Connection:
         if self._linker is None:

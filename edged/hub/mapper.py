@@ -12,10 +12,11 @@ from edged.hub import pcp, upnp
 from edged.hub.portmapping import Datagram, PortMapping
 from edged.hub.ways import LAN, kind_of
 from edged.kit.address import Address
+from edged.kit.http import exchange
 from edged.kit.interfaces import default_gateway
 from edged.kit.log import Log
 
-RECEIVE = 4096  # bytes taken of a datagram, and asked of a connection at once: an answer is shorter
+RECEIVE = 4096  # bytes taken of a datagram, and of the head of an answer by HTTP: they are shorter
 CALL_S = 3.0  # for an HTTP request; a gateway's processor is slow
 RELEASE_S = 1.0  # for taking leave of the gateway when the node stops
 TTL = 2  # of a search by multicast: UPnP Device Architecture 1.1, section 1.3.2
@@ -177,21 +178,11 @@ async def fetched(host: str, call: upnp.Call) -> tuple[int, bytes]:
         headers += [("SOAPACTION", call.action), ("Content-Type", 'text/xml; charset="utf-8"'), ("Content-Length", length)]
     http = h11.Connection(h11.CLIENT, max_incomplete_event_size=RECEIVE)
     request = h11.Request(method="POST" if call.action else "GET", target=call.place.path, headers=headers)
-    said = (http.send(request) or b"") + (http.send(h11.Data(data=call.body)) or b"") + (http.send(h11.EndOfMessage()) or b"")
-    stream = await trio.open_tcp_stream(host, call.place.port)
-    async with stream:
-        await stream.send_all(said)
-        status, body = 0, b""
+    async with await trio.open_tcp_stream(host, call.place.port) as stream:
         try:
-            while not isinstance(event := http.next_event(), h11.EndOfMessage | h11.ConnectionClosed):
-                if event is h11.NEED_DATA:
-                    http.receive_data(await stream.receive_some(RECEIVE))
-                elif isinstance(event, h11.Response):
-                    status = event.status_code
-                elif isinstance(event, h11.Data):
-                    body += event.data
-                    if len(body) > upnp.MAX_BODY:
-                        raise ProtocolError("the gateway says too much")
+            head, body = await exchange(stream, http, request, call.body, upnp.MAX_BODY)
         except h11.RemoteProtocolError as error:
             raise ProtocolError(f"the gateway speaks no HTTP: {error}") from error
-    return status, body
+    if len(body) > upnp.MAX_BODY:
+        raise ProtocolError("the gateway says too much")
+    return head.status_code, body

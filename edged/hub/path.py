@@ -39,7 +39,7 @@ from edged.kit.address import Address
 from edged.wire.peer import MAX_CANDIDATES
 
 SILENCE_S = 0.3  # nothing came back for so long: the path is doubtful. A peer's busy moment is shorter, mostly
-HEARTBEAT_S = 3.0  # the same, when the peer itself sends by another way and only pongs come on this one
+HEARTBEAT_S = 3.0  # the same, when the peer itself speaks by another way and only pongs come on this one
 LEAVE_S = 0.5  # a doubtful path whose pings are not answered for so long is left; so both together stay under 1 s
 LEAVE_CAP_S = 3.0  # however slow its answers were: a path of seconds is none
 DOUBT_PING_S = 0.15  # between those pings: a lost one decides nothing
@@ -77,8 +77,10 @@ class Path:
         self._forward: Address | None = None
         self._asked: dict[bytes, tuple[Spot, float, int]] = {}
         self._out: list[Probe] = []
-        # The path in use: since when the peer ought to have been heard on it, since when it is doubtful, who else uses it.
+        # The path in use: since when the peer ought to answer and was not heard at all, since when it was heard by other ways
+        # only; since when the path is doubtful; whether the peer uses it, too.
         self._waiting = math.inf
+        self._aside = math.inf
         self._doubted = math.inf
         self._mutual = False
         self._now = -math.inf  # of the last tick
@@ -197,7 +199,7 @@ class Path:
         """Datagrams of the link came this way. Until the link is authenticated, answers go back there."""
         used = self._used
         if used is not None and route == used.spot:
-            self._waiting, self._mutual = math.inf, True
+            self._works(mutual=True)
             self.received_bytes[used.kind] += size
             return
         way = None if route == RELAY else self._ways.get(route)
@@ -210,12 +212,12 @@ class Path:
             self._settle(way, now)
             self.routes = self._routes()
         else:
-            self._waiting = min(self._waiting, now)
+            self._waiting, self._aside = math.inf, min(self._aside, now)
 
     def suspect(self, now: float) -> None:
         """Nothing is acknowledged, whatever comes: who sits on the path may forge that. Doubtful, if no pong came just now."""
         used = self._used
-        if used is not None and self._doubted == math.inf and now >= used.answered + HEARTBEAT_S:
+        if used is not None and self._doubted == math.inf and now >= used.answered + _patience(used):
             self._doubt(used, now)
             self.tick(now)
 
@@ -289,7 +291,7 @@ class Path:
         if self._used is None:
             return due
         if self._doubted == math.inf:
-            return due if self._waiting == math.inf else min(due, self._waiting + self._patience(self._used))
+            return min(due, self._doubt_at(self._used))
         return min(due, self._used.pinged + DOUBT_PING_S, self._doubted + _leave_s(self._used))
 
     def tick(self, now: float) -> None:
@@ -308,15 +310,21 @@ class Path:
         self._now = now
         self.routes = self._routes()
 
-    def _patience(self, used: Way) -> float:
-        return min(max(SILENCE_S, 2 * used.rtt + REPEAT_S), HEARTBEAT_S) if self._mutual else HEARTBEAT_S
+    def _doubt_at(self, used: Way) -> float:
+        patience = _patience(used)
+        return min(self._waiting + patience, self._aside + (patience if self._mutual else HEARTBEAT_S))
+
+    def _works(self, *, mutual: bool) -> None:
+        """Something has just come by the path in use: the peer's own datagrams, or only a pong."""
+        self._waiting = self._aside = math.inf
+        self._mutual = mutual
 
     def _judge(self, now: float) -> None:
         used = self._used
         if used is None:
             return
         if self._doubted == math.inf:
-            if now >= self._waiting + self._patience(used):
+            if now >= self._doubt_at(used):
                 self._doubt(used, now)
         elif now >= self._doubted + _leave_s(used):
             self._leave(now)
@@ -418,7 +426,7 @@ class Path:
             self._ask(way, now, size=PING_SIZE)
         way.fits(size, asked)
         if way is self._used:
-            self._waiting, self._mutual = math.inf, False
+            self._works(mutual=False)
             if self._doubted < math.inf:
                 self._settle(way, now)
         elif self._used is None or way.rank < self._used.rank or self._chooses(way, self._used):
@@ -438,8 +446,8 @@ class Path:
     def _settle(self, way: Way, now: float) -> None:
         """Use `way` from now on."""
         self._used = way
-        self._waiting = self._doubted = math.inf
-        self._mutual = False
+        self._doubted = math.inf
+        self._works(mutual=False)
         if way.kind != RELAY_UDP:
             self._searches.found(now)
             self._last = way.spot
@@ -463,6 +471,10 @@ class Path:
 
 def _size_at(way: Way) -> float:
     return way.pinged + max(SIZE_S, 2 * way.rtt)
+
+
+def _patience(used: Way) -> float:
+    return min(max(SILENCE_S, 2 * used.rtt + REPEAT_S), HEARTBEAT_S)
 
 
 def _leave_s(used: Way) -> float:

@@ -11,11 +11,10 @@ from edged.hub.connect import Connect
 from edged.identity.node import Identity
 from edged.kit.address import Address
 from edged.kit.proxy import Proxy, from_environment
+from edged.kit.tcp import Stream, secured
 
 RECEIVE = 4096  # bytes asked of a proxy at once
 RESOLVE_S = 2.0  # for the relay's IP address: without it there is no UDP, and all else goes on
-
-Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
 
 class RelayDial:
@@ -36,12 +35,12 @@ class RelayDial:
         # The public authorities, 2.6 MB, are loaded only for a relay that the fleet's own does not vouch for.
         context = ssl.create_default_context(cadata=self._identity.authority_pem.decode())
         try:
-            return await _secured(address, proxy, context)
+            return await secured(await _connected(address, proxy), context, address.host)
         except trio.BrokenResourceError as error:
             if not isinstance(error.__cause__, ssl.SSLCertVerificationError):
                 raise
         context.load_default_certs()
-        return await _secured(address, proxy, context)
+        return await secured(await _connected(address, proxy), context, address.host)
 
     async def latency(self, url: SplitResult) -> float:
         """Seconds to the relay at `url` and back, by TCP, a proxy's part included. Raises as `dial` does."""
@@ -101,14 +100,3 @@ async def _connected(address: Address, proxy: Proxy | None) -> trio.SocketStream
         await trio.aclose_forcefully(stream)
         raise
     return stream
-
-
-async def _secured(address: Address, proxy: Proxy | None, context: ssl.SSLContext) -> trio.SSLStream[trio.SocketStream]:
-    stream = await _connected(address, proxy)
-    secured = trio.SSLStream(stream, context, server_hostname=address.host, https_compatible=True)
-    try:
-        await secured.do_handshake()
-    except BaseException:
-        await trio.aclose_forcefully(stream)
-        raise
-    return secured

@@ -26,9 +26,6 @@ class Carrier(Protocol):
     def flush(self) -> None:
         """Send what the link has to send."""
 
-    def settle(self) -> None:
-        """The same, if there is something that does not wait."""
-
     def linger(self) -> None:
         """Send what the link has to send in a moment, unless it goes with something else before."""
 
@@ -132,7 +129,7 @@ class LinkStream(trio.abc.HalfCloseableStream, Feeding):
                 raise trio.ClosedResourceError("the stream is closed")
             if not self._eof_sent:
                 self._check_sending()
-                self.end()
+                self._say_end()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """What arrived, up to `max_bytes`; waits while there is nothing. Empty at the end."""
@@ -186,7 +183,7 @@ class LinkStream(trio.abc.HalfCloseableStream, Feeding):
         self._take, self._sink, self._disturbed = sink.take, sink, disturbed
         if self._arrived:
             self._arrived = deque(self._offered(self._arrived, sink.take))
-            self._carrier.settle()
+            self._flush_due()
         if self._arrived or self._ended or self._closed or self._receive_broken:
             self._notice()
 
@@ -213,11 +210,12 @@ class LinkStream(trio.abc.HalfCloseableStream, Feeding):
             return self._received(RECEIVE_MOST)
 
     def end(self) -> None:
-        """No more will be sent. Nothing when that was said before, or cannot be said any more."""
+        """No more will be sent. Nothing when that was said before, or cannot be said any more.
+
+        After the other end has said so itself, this waits some milliseconds for more to travel with: mostly nobody listens.
+        """
         if not self._eof_sent:
-            self._eof_sent = True
-            self._link.send(self._id, b"", end=True)
-            self._carrier.flush()
+            self._say_end(waits=self._ended)
 
     def close(self) -> None:
         """Close both directions, here and now. What was sent is delivered. Nothing when it is closed."""
@@ -226,8 +224,9 @@ class LinkStream(trio.abc.HalfCloseableStream, Feeding):
         self._closed = True
         self._arrived.clear()
         self._link.stop(self._id)
-        self.end()
-        self._carrier.settle()
+        if not self._eof_sent:
+            self._say_end()
+        self._flush_due()
         self._carrier.forget(self._id)
         self._readable.set()
         self._writable.set()
@@ -245,6 +244,9 @@ class LinkStream(trio.abc.HalfCloseableStream, Feeding):
 
         ProtocolError when it is longer than `limit`, UnreachableError when the stream ends or breaks before it is whole.
         """
+        if not self._arrived:
+            with self._receiver:
+                await self._something()
         return self.frame_nowait(limit) or await self._frame(limit)
 
     def frame_nowait(self, limit: int) -> bytes:
@@ -256,6 +258,18 @@ class LinkStream(trio.abc.HalfCloseableStream, Feeding):
         return self._taken(end)[LENGTH:]
 
     # ---- within
+
+    def _say_end(self, *, waits: bool = False) -> None:
+        self._eof_sent = True
+        self._link.send(self._id, b"", end=True, waits=waits)
+        if waits:
+            self._carrier.linger()
+        else:
+            self._carrier.flush()
+
+    def _flush_due(self) -> None:
+        if self._link.due:
+            self._carrier.flush()
 
     async def _frame(self, limit: int) -> bytes:
         length = int.from_bytes(await self._exactly(LENGTH), "big")

@@ -26,15 +26,18 @@ async def set_up(pods: IPv4Network | None = None) -> None:
 
     UnreachableError when the host does not let us.
     """
-    if not _interface_exists():
-        await command("ip", "link", "add", INTERFACE, "type", "bridge")
-    await command("ip", "address", "replace", f"{ADDRESS}/32", "dev", INTERFACE)
-    await command("ip", "link", "set", INTERFACE, "up")
-    # Without a route a connection of this host fails before any rule sees it; the rules send it on to ADDRESS.
-    await command("ip", "route", "replace", NETWORK, "dev", INTERFACE, "src", ADDRESS, "advmss", SEGMENT)
+    lines = [] if _interface_exists() else [f"link add {INTERFACE} type bridge"]
+    way = f"dev {INTERFACE} src {ADDRESS} advmss {SEGMENT}"
+    lines += [
+        f"address replace {ADDRESS}/32 dev {INTERFACE}",
+        f"link set {INTERFACE} up",
+        # Without a route a connection of this host fails before any rule sees it; the rules send it on to ADDRESS.
+        f"route replace {NETWORK} {way}",
+    ]
     if pods is not None:  # the range of this node has a route of its own, by its bridge
-        await command("ip", "route", "replace", str(pods), "dev", INTERFACE, "src", ADDRESS, "advmss", SEGMENT)
-        await command("ip", "route", "replace", "local", str(aliases(pods)), "dev", INTERFACE, "table", "local")
+        lines += [f"route replace {pods} {way}", f"route replace local {aliases(pods)} dev {INTERFACE} table local"]
+    # One program for all: until they are there no call of this host gets through, and a program takes longer than what it does.
+    await command("ip", "-batch", "-", given="\n".join([*lines, ""]).encode())
 
 
 async def apply(transaction: str) -> None:

@@ -4,6 +4,7 @@ By the name of a service, ready ones at the ports that it declares; by its own a
 port. Nothing of the host, and nothing of other nodes.
 """
 
+from functools import lru_cache
 from ipaddress import IPv4Address
 
 from edged.mesh.addresses import alias
@@ -13,6 +14,7 @@ from edged.model.endpoints import PORTS
 from edged.model.ranges import range_of
 from edged.wire.peer import Flow, Tunnel
 
+MAX_JUDGED = 1024  # addresses whose judgement is remembered: a call asks for one, and a node has some 100 pods
 LOCALHOST = IPv4Address("127.0.0.1")  # process pods have other addresses of 127.0.0.0/8; here the machine's own programs listen
 
 
@@ -50,6 +52,7 @@ def _itself(table: Table, peer: str, asked: Tunnel | Flow) -> Endpoint | None:
     return Endpoint(pod.name, pod.node, pod.ip, asked.port) if pod.admits(peer, asked.caller) else None
 
 
+@lru_cache(MAX_JUDGED)
 def _is_pods(text: str) -> bool:
     """Whether a pod may have this address. A status that says otherwise is somebody's trap: metadata services, ourselves."""
     address = IPv4Address(text)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from edged.model.closure import AllowFrom, allow_from
 from edged.model.core import Node, Pod, Service
-from edged.model.endpoints import chosen, is_address
+from edged.model.endpoints import chosen
 
 ENDED = ("Succeeded", "Failed")
 CONTAINERS = range(2, 255)  # last bytes: .1 is the node itself on the bridge, which nobody may call by way of a pod
@@ -46,9 +46,13 @@ class Pods(NamedTuple):
 
     def covers(self, address: str) -> bool:
         """Whether an address is of the pod network, and of a pod: the first ones and the last one of a range are not."""
-        if self.network is None or not is_address(address):
+        if self.network is None:
             return False
-        return IPv4Address(address) in self.network and IPv4Address(address).packed[-1] in CONTAINERS
+        try:
+            found = IPv4Address(address)
+        except ValueError:
+            return False
+        return found in self.network and found.packed[-1] in CONTAINERS
 
 
 def members(

@@ -85,7 +85,7 @@ class Proxy:
             with suppress(trio.BrokenResourceError):  # it is gone already: so is the client's connection, when this returns
                 if opened:
                     await client.send_all(opened)
-                await streams.splice(streams.keep_alive(client), upstream)
+                await streams.splice(client, upstream)
         finally:
             self._balancer.ended(endpoint)
             await streams.reset(upstream)

@@ -117,7 +117,7 @@ async def _connect(client: trio.SocketStream, where: Address) -> None:
         return
     try:
         await client.send_all(reply(Code.SUCCEEDED))
-        await streams.splice(streams.keep_alive(client), upstream)
+        await streams.splice(client, upstream)
     finally:
         await streams.reset(upstream)
 

@@ -2,18 +2,21 @@
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from build.fleet import FailedError
 from build.lab import NAT
 from build.story import all_ready
 from edged.cli.status import TARGET
+from edged.hub.memory import FILE
 from tests.bench.mesh import behind_nats, ready
 from tests.e2e import programs
 
@@ -59,6 +62,19 @@ class Site:
         """Wait until gw-a's link to gw-b goes this way."""
         look = self.fleet.local("gw-a")
         self.fleet.wait(f"path {path}", lambda: [peer["path"] for peer in look.get(TARGET)["peers"]] == [path], SECONDS)
+
+    @contextmanager
+    def cut(self) -> Iterator[None]:
+        """Inside nothing passes between both NATs but through the relay."""
+        self.lab.run("nat-a", ["nft", "-f", "-"], text=CUT)
+        try:
+            yield
+        finally:
+            self.lab.run("nat-a", ["nft", "delete", "table", "ip", "cut"])
+
+    def edged(self, command: str, *options: str) -> list[str]:
+        """The lines that `edged` prints at gw-a. FailedError when it exits with anything but 0."""
+        return self.fleet.edged(command, *options, "--config", self.fleet.config("gw-a")).splitlines()
 
 
 def pod() -> dict[str, Any]:
@@ -106,11 +122,10 @@ def test_a_long_lived_stream_and_all_other_programs_beside_it(site: Site) -> Non
         assert site.ask("http") == {"kept": True, "pipelined": True}
         assert site.ask("bulk") == {"bulk": "exact"}
         assert says("between") == "BETWEEN\n"
-        site.lab.run("nat-a", ["nft", "-f", "-"], text=CUT)
-        site.on("relay-udp")
-        assert says("cut") == "CUT\n"
-        assert site.ask("http") == {"kept": True, "pipelined": True}
-        site.lab.run("nat-a", ["nft", "delete", "table", "ip", "cut"])
+        with site.cut():
+            site.on("relay-udp")
+            assert says("cut") == "CUT\n"
+            assert site.ask("http") == {"kept": True, "pipelined": True}
         site.on("direct")
         assert says("last") == "LAST\n"
         chat.stdin.close()
@@ -133,3 +148,31 @@ def test_curl(site: Site, tmp_path: Path) -> None:
 def test_tftp_by_udp(site: Site, tmp_path: Path) -> None:
     site.run("busybox", "tftp", "-g", "-r", "200000", "-l", tmp_path / "got", HOST, str(programs.TFTP))
     assert (tmp_path / "got").read_bytes() == programs.pattern(200_000)
+
+
+def test_a_person_is_told_of_the_relay_first_and_then_of_the_direct_path(site: Site) -> None:
+    with site.cut():
+        site.fleet.stop("gw-a")
+        (site.fleet.folder / "gw-a" / FILE).unlink()  # it knows no address of gw-b
+        site.fleet.start_node("gw-a")
+        site.on("relay-udp")
+        assert re.fullmatch(r"gw-b answers by relay-udp in \S+ ms", *site.edged("ping", "gw-b", "--count", "1"))
+        with pytest.raises(FailedError, match="exit 3: edged: degraded: no direct path to node gw-b"):
+            site.edged("ping", "gw-b", "--until-direct", "--count", "1")
+        assert site.ask("http") == {"kept": True, "pipelined": True}
+        assert peer(site)[:2] == ["gw-b", "relay-udp"]
+    *_, last = site.edged("ping", "gw-b", "--until-direct", "--count", "60")
+    where = f"{NAT['b']}:7400"
+    assert re.fullmatch(rf"gw-b answers by direct \({where}\) in \S+ ms", last)
+    assert site.ask("bulk") == {"bulk": "exact"}
+    name, path, _, address, *carried = peer(site)
+    assert (name, path, address) == ("gw-b", "direct", where)
+    for bytes_by_path in carried:
+        assert {kind for kind, *_ in map(str.split, bytes_by_path.split(","))} >= {"direct", "relay-udp", "relay-ws"}
+        assert float(re.findall(r"direct (\S+) MB", bytes_by_path)[0]) > programs.SENT / 1e6
+
+
+def peer(site: Site) -> list[str]:
+    """What `edged status --peers` shows of gw-b: name, path, round trip, address, bytes sent and received by path."""
+    _, row = site.edged("status", "--peers")
+    return re.split(r"\s{2,}", row)

@@ -1,5 +1,6 @@
 """Whom a node dials and when: real hubs on loopback."""
 
+import math
 import socket
 import time
 from collections.abc import Awaitable, Callable
@@ -16,6 +17,7 @@ from edged.hub.beacon import Hint
 from edged.hub.book import MAX_BLAMES, Book
 from edged.hub.candidates import candidates
 from edged.hub.dialling import Dialling
+from edged.hub.linker import NOT_NEEDED
 from edged.hub.memory import FILE
 from edged.kit.address import Address
 from edged.wire.peer import Tunnel
@@ -102,7 +104,9 @@ async def test_a_call_goes_through_the_relay_too(acme: Any, look: Any, start_hub
 
 
 @pytest.mark.usefixtures("hasty")
-async def test_a_link_that_nobody_wants_goes_and_comes_again(acme: Any, look: Any, start_hub: Any) -> None:
+async def test_a_link_that_nobody_wants_goes_and_comes_again(
+    acme: Any, look: Any, start_hub: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with (
         start_hub(acme.identity("gw-b"), acme.verifier, wants=NOBODY) as (b, address),
         start_hub(acme.identity("gw-a"), acme.verifier, peers={"gw-b": [str(address)]}, wants=NOBODY) as (a, _),
@@ -114,9 +118,27 @@ async def test_a_link_that_nobody_wants_goes_and_comes_again(acme: Any, look: An
         await stream.aclose()
         await look.linked(a)
         await look.linked(b)
-        for _ in range(20):  # each may come just when the link goes
+        monkeypatch.setattr(pairing, "UNUSED_S", math.inf)  # on a busy machine a handshake takes longer than hasty links live
+        await look.says(a, "gw-b")
+        await look.linked(b, "gw-a")
+        assert look.inner(a).peers["gw-b"].failure == ""
+
+
+@pytest.mark.parametrize("closes", ["gw-a", "gw-b"])
+async def test_a_call_that_comes_just_when_its_link_goes_makes_another(
+    acme: Any, look: Any, start_hub: Any, dials: list[str], closes: str
+) -> None:
+    async with (
+        start_hub(acme.identity("gw-b"), acme.verifier, wants=NOBODY) as (b, address),
+        start_hub(acme.identity("gw-a"), acme.verifier, peers={"gw-b": [str(address)]}, wants=NOBODY) as (a, _),
+    ):
+        closing = a if closes == "gw-a" else b
+        for _ in range(5):
             await look.says(a, "gw-b")
-            await trio.sleep(0.1)
+            await look.linked(b, "gw-a")
+            look.inner(closing).drop("gw-b" if closing is a else "gw-a", NOT_NEEDED)  # the other end does not know yet
+        await look.says(a, "gw-b")
+        assert dials == ["gw-b"] * 6
         assert look.inner(a).peers["gw-b"].failure == ""
 
 

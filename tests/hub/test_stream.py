@@ -291,6 +291,20 @@ async def test_what_may_wait_goes_soon_or_with_the_next_words(acme: Any, start_h
             stream.close()
 
 
+async def test_the_second_end_waits_a_little_for_more_to_go_with(acme: Any, start_hub: Any) -> None:
+    async with maker(acme, start_hub) as make:
+        one, two = await make()
+        with trio.fail_after(DEADLINE_S):
+            one.end()
+            assert await two.receive_some() == b"", "the first end goes at once: who hears of it may be waiting"
+            before = two._link.bytes_sent
+            two.end()
+            two.close()
+            assert two._link.bytes_sent == before
+            assert await one.receive_some() == b"", "nobody says more, and it comes all the same"
+        one.close()
+
+
 async def test_a_frame_that_is_here_needs_no_wait(acme: Any, start_hub: Any, until: Any) -> None:
     async with maker(acme, start_hub) as make:
         one, two = await make()

@@ -195,6 +195,7 @@ async def test_a_silent_host_is_given_up(monkeypatch: pytest.MonkeyPatch) -> Non
 async def test_connections_do_not_wait_for_more_bytes_and_notice_dead_peers() -> None:
     client, server = await pair()
     async with client, server:
-        assert client.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-        assert client.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-        assert client.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == streams.IDLE_S
+        for end in (client, server):
+            assert end.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            assert end.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            assert end.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == streams.IDLE_S
