@@ -4,7 +4,7 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from ipaddress import IPv4Network
@@ -20,6 +20,7 @@ from edged.config import READINGS, STORE, BusSettings, Config
 from edged.control import machine
 from edged.control.controllers import Control
 from edged.control.nodes import Facts
+from edged.device.alarms import Turn
 from edged.device.bus.bus import Bus
 from edged.device.doors import DeviceDoors
 from edged.device.history.journal import Journal
@@ -44,7 +45,7 @@ from edged.kit.interfaces import routes
 from edged.kit.log import Log, libraries
 from edged.kit.notify import READY, STOPPING, notify
 from edged.kit.proxy import chosen_proxy
-from edged.kit.supervise import supervise
+from edged.kit.supervise import Service, supervise_service
 from edged.mesh import kernel
 from edged.mesh.addresses import allocate, is_service_address
 from edged.mesh.hostdns import HostDns
@@ -159,7 +160,7 @@ class _House:
             socket=config.runtime.docker_socket,
             network=config.runtime.network,
             pods=self._range,
-            told=self._tell,
+            told=self._tell_no_pods,
             dns=(self._mesh.dns.host,) if root and config.mesh.enabled and self._mesh.dns.port == DNS_PORT else (),
         )
         self._host_ip = machine.host_ip()
@@ -175,7 +176,7 @@ class _House:
             config.history.when_full,
             wall,
             log,
-            partial(self._tell_node, told),
+            partial(self._tell, told),
             writer=Worker(),
             reader=Worker(),
         )
@@ -184,7 +185,8 @@ class _House:
             *(store, self._journal, node, os.environ, random, log, told),
             tell=lambda name, found: self._devices.pushing(name, found),  # noqa: PLW0108  it is made below
         )
-        self._devices = Devices(*(store, node, wall, random, log, self._take, told, self._mappers), listed=self._pushing.listed)
+        given = (store, node, wall, random, log, self._take, self._take_alarm, told, self._mappers)
+        self._devices = Devices(*given, listed=self._pushing.listed)
         self._doors = DeviceDoors(self._devices.call, self._journal.history)
         self._bus = Bus(_broker(config.bus), store, self._devices, node, wall, random, log)
         self._rules = Rules(store, self._bus, node, config.bus.rest, config.bus.servicebus, self._hub.open_stream, random, log)
@@ -223,22 +225,25 @@ class _House:
         self._config, self._random = config, random
 
     async def serve(self, nursery: trio.Nursery) -> None:
-        """Start every room, those that others need first; returns when all are ready."""
+        """Start every room, those that others need first; returns when all are ready.
+
+        Devices come before all that waits for others: each moment until they are read is lost to the history.
+        """
+        for device_room in (self._journal, self._pushing, self._devices):
+            await nursery.start(device_room.run)
         await nursery.start(self._hub.run)
         await nursery.start(self._group.run)
         if self._config.mesh.enabled:
-            await nursery.start(self._keep_mesh)
+            # Started when names resolve, so that a pod's first question is answered; or cannot for now: pods start then, too.
+            await nursery.start(self._supervised(self._mesh.run, UnreachableError))
         await nursery.start((await self._control()).run)
         if self._no_pods:
-            await self._tell(self._no_pods)
+            await self._tell_no_pods(self._no_pods)
         await nursery.start(self._runtime.run)
-        await nursery.start(self._journal.run)
-        await nursery.start(self._pushing.run)
-        await nursery.start(self._devices.run)
         await nursery.start(self._rules.run)
         await nursery.start(self._bus.run)
         if self._config.dmi.socket:
-            nursery.start_soon(self._keep_dmi)
+            await nursery.start(self._supervised(self._dmi(), UnreachableError, ProtocolError))
         await nursery.start(self._api.run)
 
     async def leave(self) -> None:
@@ -249,6 +254,10 @@ class _House:
         """What a device said goes to everybody who is told."""
         self._journal.append(namespace, name, readings)
         self._bus.take(namespace, name, readings)
+
+    def _take_alarm(self, namespace: str, name: str, of: str, turn: Turn) -> None:
+        """So does an alarm."""
+        self._bus.take_alarm(namespace, name, of, turn)
 
     async def _control(self) -> Control:
         """Control, once the runtime was asked for its version: a part of the Node that describes this machine."""
@@ -271,49 +280,33 @@ class _House:
         settle = self._config.group.lease_s
         return Control(self._store, self._group.membership, facts, recorder, self._wall, self._log, settle)
 
-    async def _tell_node(self, recorder: Recorder, reason: str, message: str) -> None:
+    async def _tell(self, recorder: Recorder, reason: str, message: str) -> None:
         """Something that a person should know of this node."""
         node = self._store.get(key(Node, self._identity.name))
         if node is not None:
             await recorder.record(node, WARNING, reason, message)
 
-    async def _keep_dmi(self) -> None:
-        """Mappers in processes of their own; a socket that cannot be made is tried again."""
-        from edged.device.dmi.service import Service  # gRPC: only a node that asks for it pays for it  # noqa: PLC0415
+    def _supervised(self, run: Service, *outages: type[Exception]) -> Callable[..., Awaitable[None]]:
+        """A service that the host may refuse for now, and that all others can do without."""
+        backoff = Backoff(FIRST_RETRY_S, LAST_RETRY_S, self._random)
+        return partial(supervise_service, run, outages=outages, backoff=backoff, log=self._log)
+
+    def _dmi(self) -> Service:
+        """Mappers in processes of their own."""
+        from edged.device.dmi.service import Service as Dmi  # gRPC: only a node that asks for it pays for it  # noqa: PLC0415
 
         socket = Path(self._config.dmi.socket)
-        service = Service(socket, self._store, self._devices, self._mappers, self._identity.name, self._log)
-        await supervise(service.run, outages=(UnreachableError, ProtocolError), backoff=_backoff(self._random), log=self._log)
+        return Dmi(socket, self._store, self._devices, self._mappers, self._identity.name, self._log).run
 
     def _range(self) -> str:
         """The addresses of this node's pods, as its Node says; "" when they have none of their own."""
         there = self._store.get(key(Node, self._identity.name))
         return typed(there, Node).spec.pod_cidr if there is not None and self._pods is not None else ""
 
-    async def _tell(self, why: str) -> None:
+    async def _tell_no_pods(self, why: str) -> None:
         """Why pods cannot be called by address."""
         self._log.warning(why)
-        if (there := self._store.get(key(Node, self._identity.name))) is not None:
-            await self._events.record(there, WARNING, "NoPodNetwork", why)
-
-    async def _keep_mesh(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Started when names resolve, so that a pod's first question is answered; or cannot for now: pods start then too."""
-        tried = trio.Event()
-
-        async def run() -> None:
-            try:
-                async with trio.open_nursery() as nursery:
-                    await nursery.start(self._mesh.run)
-                    tried.set()
-            finally:
-                tried.set()
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(
-                partial(supervise, run, outages=(UnreachableError,), backoff=_backoff(self._random), log=self._log)
-            )
-            await tried.wait()
-            task_status.started()
+        await self._tell(self._events, "NoPodNetwork", why)
 
     async def _open(self, asked: Logs | DeviceCall | DeviceHistory, node: str) -> AsyncGenerator[bytes, None]:
         """What a container printed, or a device answers: from the rooms here, or over the link to its node."""
@@ -340,14 +333,17 @@ def pods(config: Config, *, root: bool) -> tuple[IPv4Network | None, str]:
 
 
 async def _text(stream: LinkStream) -> AsyncGenerator[bytes, None]:
-    """What comes on `stream`, after one empty piece: from there on closing this closes the stream, read or not."""
+    """What comes on `stream`, after one empty piece: from there on closing this closes the stream, read or not.
+
+    UnreachableError: the node or its link went before the end of the text.
+    """
     async with stream:
         try:
             yield b""
             while data := await stream.receive_some(READ):
                 yield bytes(data)
-        except trio.BrokenResourceError:
-            return  # the node or its link went: that is the end of the text
+        except trio.BrokenResourceError as error:
+            raise UnreachableError(f"the text breaks off: {error}") from error
 
 
 async def _stop_on_signal(house: _House, scope: trio.CancelScope, log: Log) -> None:
@@ -358,10 +354,6 @@ async def _stop_on_signal(house: _House, scope: trio.CancelScope, log: Log) -> N
             await house.leave()
             scope.cancel()
             return
-
-
-def _backoff(random: SystemRandom) -> Backoff:
-    return Backoff(FIRST_RETRY_S, LAST_RETRY_S, random)
 
 
 def _broker(bus: BusSettings) -> BrokerSettings:

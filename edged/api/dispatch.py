@@ -4,9 +4,11 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from itertools import chain
 
 from edged.api import openapi
+from edged.api.admission import warning_headers
 from edged.api.allocation import Addresses
 from edged.api.discovery import SCALED, discovery, version
 from edged.api.exchange import JSON_TYPE, Answer, ByteStream, Request, flag, json_answer, text_answer
+from edged.api.histories import gathered
 from edged.api.http import describe
 from edged.api.logs import opening
 from edged.api.metrics import CONTENT_TYPE, Figure, Requests, exposition
@@ -158,8 +160,10 @@ class Dispatch:
 
     async def _history(self, place: Route, request: Request) -> Answer:
         device = typed(self._reads.existing(place), Device)
-        answer = await self._open_device(history(device, request.query), serving(device))
-        return Answer(200, [("Content-Type", LINES_TYPE)], answer)
+        nodes = {each.key.name for each in self._store.list("nodes")} | {self._me.name, device.spec.node_name} - {""}
+        found = await gathered(self._open_device, history(device, request.query), sorted(nodes))
+        missing = [f"what it said on node {node} is missing: {why}" for node, why in sorted(found.missing.items())]
+        return Answer(200, [("Content-Type", LINES_TYPE), *warning_headers(missing)], found.lines)
 
     def _scale(self, place: Route, request: Request) -> Answer:
         return json_answer(200, scale_of(self._reads.existing(place)))

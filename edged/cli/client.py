@@ -1,8 +1,9 @@
 """Asks the daemon of this machine, through its Unix socket. A shell."""
 
 import json
+import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ TIMEOUT_S = 5.0  # for each step of one request: the daemon is on this machine
 MAX_ANSWER = 16 << 20  # bytes of an answer, or of one line of an answer that goes on
 RECEIVE = 64 << 10
 TYPE = "application/json"
+_WARNING = re.compile(r'299 - "((?:[^"\\]|\\.)*)"')  # RFC 7234, 5.5, as Kubernetes uses it
 WRONG = (400, 422)  # the answers to a request that says something that cannot be
 
 
@@ -30,19 +32,27 @@ def ask(path: Path, method: str, target: str, body: Any = None, *, of: str = TYP
     InvalidError when it refuses what the request says, ProtocolError for an answer that is none, EdgedError for any other.
     """
     with _dialogue(path, wait) as connection:
-        status, pieces = _exchange(connection, method, target, body, of)
+        response, pieces = _exchange(connection, method, target, body, of)
         answer = _whole(pieces)
-    if status in (200, 201):
+    if response.status_code in (200, 201):
         return _json(path, answer)
-    raise _error(path, status, answer)
+    raise _error(path, response.status_code, answer)
 
 
-def lines(path: Path, target: str, *, wait: float | None = None) -> Iterator[Any]:
-    """The lines of JSON that the daemon answers to GET `target`, as they come; `wait` seconds for each, None: for ever."""
+def lines(
+    path: Path, target: str, *, wait: float | None = None, warned: Callable[[str], None] = lambda _: None
+) -> Iterator[Any]:
+    """The lines of JSON that the daemon answers to GET `target`, as they come; `wait` seconds for each, None: for ever.
+
+    What is not as it should be with the answer is told to `warned` before the first.
+    """
     with _dialogue(path, wait or TIMEOUT_S) as connection:
-        status, pieces = _exchange(connection, "GET", target, None, TYPE)
-        if status != 200:
-            raise _error(path, status, _whole(pieces))
+        response, pieces = _exchange(connection, "GET", target, None, TYPE)
+        if response.status_code != 200:
+            raise _error(path, response.status_code, _whole(pieces))
+        for name, value in response.headers:
+            if name == b"warning" and (warning := _WARNING.fullmatch(value.decode("latin-1"))):
+                warned(re.sub(r"\\(.)", r"\1", warning[1]))
         connection.settimeout(wait)
         left = b""
         for piece in pieces:
@@ -70,7 +80,7 @@ def _dialogue(path: Path, wait: float) -> Iterator[socket.socket]:
         raise ProtocolError(f"{path}: not an HTTP answer: {error}") from error
 
 
-def _exchange(connection: socket.socket, method: str, target: str, body: Any, of: str) -> tuple[int, Iterator[bytes]]:
+def _exchange(connection: socket.socket, method: str, target: str, body: Any, of: str) -> tuple[h11.Response, Iterator[bytes]]:
     http = h11.Connection(h11.CLIENT)
     data = b"" if body is None else json.dumps(body).encode()
     headers = [("Host", "localhost"), ("Connection", "close")]
@@ -81,7 +91,7 @@ def _exchange(connection: socket.socket, method: str, target: str, body: Any, of
     connection.sendall(sent + (http.send(h11.EndOfMessage()) or b""))
     while not isinstance(event := _event(http, connection), h11.Response):
         pass
-    return event.status_code, _pieces(http, connection)
+    return event, _pieces(http, connection)
 
 
 def _pieces(http: h11.Connection, connection: socket.socket) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""`edged device history`: what a device said, from the node that keeps it: as sparklines, a table, CSV or JSON."""
+"""`edged device history`: what a device said, from all nodes that served it: as sparklines, a table, CSV or JSON."""
 
 import argparse
 import csv
@@ -22,7 +22,7 @@ from edged.cli.sparkline import sparkline
 from edged.cli.tables import Table, show
 from edged.errors import InvalidError, ProtocolError
 
-WAIT_S = 25.0  # for the daemon, which gives a node 10 s for a link and 10 s for an answer
+WAIT_S = 25.0  # for the daemon, which gives all nodes 10 s
 WIDTH = 48  # bars of a sparkline: with its property, unit and range it fits 100 columns
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 SHORTEN = 16  # characters of a value in a table
@@ -38,13 +38,15 @@ class Said(msgspec.Struct, frozen=True):
 
 
 def history(arguments: argparse.Namespace) -> int:
-    """`edged device history`: exit 1 when there are no readings in that time."""
+    """`edged device history`: exit 1 when there are no readings in that time, 3 when those of a node are missing."""
     path = Path(config.load(arguments.config, os.environ).api.socket)
     query = {"since": str(int((time.time() - seconds(arguments.since)) * 1000)), "limit": str(arguments.limit)}
     if arguments.property:
         query["property"] = arguments.property
     where = f"{API}/namespaces/{quote(arguments.namespace, safe='')}/devices/{quote(arguments.device, safe='')}/history"
-    found = [_said(line) for line in client.lines(path, f"{where}?{urlencode(query)}", wait=WAIT_S)]
+    missing: list[str] = []
+    asked = client.lines(path, f"{where}?{urlencode(query)}", wait=WAIT_S, warned=missing.append)
+    found = [_said(line) for line in asked]
     if arguments.csv:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(("time", "property", "value"))
@@ -53,9 +55,12 @@ def history(arguments: argparse.Namespace) -> int:
         sys.stdout.write("".join(f"{json.dumps(msgspec.to_builtins(each))}\n" for each in found))
     elif found:
         show([table(found)], marked=lambda _row: False)
+    for each in missing:
+        sys.stderr.write(f"edged: degraded: {each}\n")
     if not found:
         sys.stderr.write(f"edged: no readings of {arguments.device} in the last {arguments.since}\n")
-    return exits.OK if found else exits.FAILED
+        return exits.FAILED
+    return exits.DEGRADED if missing else exits.OK
 
 
 def seconds(text: str) -> float:

@@ -126,7 +126,7 @@ def _device_commands(commands: Any) -> None:
         *("edged device watch meter", "edged device watch --json | jq .value"),
     )
     told = _add(
-        *(made, "history", _late("devicehistory", "history"), "show what a device said, from the node that keeps it"),
+        *(made, "history", _late("devicehistory", "history"), "show what a device said, from all nodes that served it"),
         *("edged device history meter power --since 1h", "edged device history meter --since 7d --csv > meter.csv"),
     )
     called = _add(

@@ -5,6 +5,7 @@ hysteresis. Time comes in as an argument, `now` in monotonic seconds.
 """
 
 import math
+from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from typing import NamedTuple
 
@@ -43,11 +44,16 @@ def limit_of(alarm: AlarmLimit) -> Limit:
 
 
 class Turn(NamedTuple):
-    """An alarm was raised (`on`) or cleared. `words` say what the value is, and which limit it passed."""
+    """An alarm was raised (`on`) or cleared. `measured` is what was compared with its limit; `words` say both."""
 
     limit: Limit
     on: bool
+    measured: Decimal
     words: str
+
+
+# Takes an alarm that turned: of which device (namespace, name), of which property. It neither waits nor fails.
+TakeAlarm = Callable[[str, str, str, Turn], None]
 
 
 class Alarm:
@@ -57,11 +63,13 @@ class Alarm:
         """`raised`, `words`: as it was said before this process began. It is said no second time."""
         self.limit, self.raised, self.words = limit, raised, words
         self._measured = Decimal(0)
+        self.knows = False  # of any value
         self.due = math.inf  # when a limit that is passed now has been for long enough
         self._last: tuple[Decimal, float] | None = None
 
     def take(self, value: Value, now: float) -> Turn | None:
         """A value was read."""
+        self.knows = True
         measured = self._measure(value, now)
         if measured is None:
             return None
@@ -82,7 +90,7 @@ class Alarm:
 
     def _turn(self, *, on: bool) -> Turn:
         self.raised, self.words = on, self._said()
-        return Turn(self.limit, on, self.words)
+        return Turn(self.limit, on, self._measured, self.words)
 
     def _measure(self, value: Value, now: float) -> Decimal | None:
         """What is compared with the limit: the value, or how much it changes a minute. None: there is nothing to say yet."""

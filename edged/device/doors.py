@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
 import trio
+from msgspec.structs import asdict
 
 from edged.device.readings import Reading
 from edged.hub.answering import serve_text
@@ -38,7 +39,7 @@ class DeviceDoors:
 
 
 def _lines(readings: Sequence[Reading]) -> list[bytes]:
-    lines = [dump(each._asdict()) + b"\n" for each in readings]
+    lines = [dump(asdict(each)) + b"\n" for each in readings]
     return [b"".join(lines[at : at + AT_ONCE]) for at in range(0, len(lines), AT_ONCE)]
 
 

@@ -6,24 +6,22 @@ from decimal import Decimal
 
 from edged.device.mapper import PropertyError
 
-SINGLE_DIGITS = range(6, 10)  # IEEE 754 single: 6 digits always survive, 9 always suffice
+FORMATS = {2: ">e", 4: ">f", 8: ">d"}  # by bytes, IEEE 754's half, single and double, as struct calls them
+DIGITS = {2: range(3, 6), 4: range(6, 10)}  # so few always survive, so many always suffice
 
 
-def exact(number: float, *, single: bool = False) -> Decimal:
-    """The number: 21.6, not 21.600000381469727, when it is the `single` (32-bit) float nearest to it.
+def exact(number: float, size: int = 8) -> Decimal:
+    """The number: 21.6, not 21.600000381469727, when it is the float of `size` bytes nearest to it.
 
     PropertyError: it is none (NaN, infinite).
     """
     if not math.isfinite(number):
         raise PropertyError(f"holds {number}, which is no number")
-    if not single:
+    if size == 8:
         return Decimal(repr(number))
-    texts = (format(number, f".{digits}g") for digits in SINGLE_DIGITS)
-    return Decimal(next((text for text in texts if _single(float(text)) == _single(number)), repr(number)))
-
-
-def _single(number: float) -> bytes:
-    try:
-        return struct.pack(">f", number)
-    except OverflowError:  # rounded up beyond the largest: another digit is needed
-        return b""
+    data = struct.pack(FORMATS[size], number)
+    for digits in DIGITS[size]:
+        text = format(number, f".{digits}g")
+        if struct.pack(FORMATS[size], float(text)) == data:
+            break
+    return Decimal(text)

@@ -6,6 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
+import msgspec
 import trio
 
 from edged.errors import Cause, EdgedError, InvalidError
@@ -38,11 +39,15 @@ A = TypeVar("A")
 P = TypeVar("P", bound=Point)
 
 
-class Sample(NamedTuple):
-    """A value, and when the device says it had it, in seconds since 1970; None where the protocol has no times."""
+class Sample(msgspec.Struct, frozen=True, gc=False):
+    """A value, and when the device says it had it, in seconds since 1970; None where the protocol has no times.
+
+    `gap`: of what the device was to send by itself, values before this one were lost.
+    """
 
     value: Value
     wall: float | None = None
+    gap: bool = False
 
 
 Found = Sample | PropertyError  # what is at a point

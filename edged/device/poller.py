@@ -1,79 +1,46 @@
-"""One device: a task that talks to it and a task that stores its status, over one twin. A shell."""
+"""One device that is read here: a task that talks to it; its reporter's is another, over the same twin. A shell."""
 
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from random import Random
 from typing import Any
 
-import msgspec
 import trio
 
 from edged.device.calls import Call
 from edged.device.mapper import Calls, Found, Point, PropertyError, Sample, Session
-from edged.device.readings import Take
-from edged.device.twin import DeviceTwin, Read, Write
+from edged.device.reporter import Reporter
+from edged.device.timer import Bell
+from edged.device.twin import Read, Write
 from edged.device.wiring import Wiring
-from edged.errors import ConflictError, EdgedError, InvalidError, NotFoundError, ProtocolError, StorageError, UnreachableError
+from edged.errors import EdgedError, InvalidError, ProtocolError, UnreachableError
 from edged.kit.backoff import Backoff
-from edged.kit.log import Log
 from edged.kit.supervise import first
-from edged.model.devices import DeviceStatus
 from edged.model.meta import JSON
-from edged.model.objects import Key, Object, dump
 from edged.model.values import to_text
-from edged.store.events import NORMAL, WARNING, Recorder
-from edged.store.store import Store
-from edged.store.writes import PutStatus
 
 RETRY_FIRST_S, RETRY_CAP_S = 0.5, 30.0  # a device that is away or answers nonsense
 CLOSE_S = 2.0  # a connection that cannot be closed in this time is dropped
-BATCH_S = 0.05  # statuses are stored at multiples of this: those of many devices in one commit
 MAX_CALLS = 8  # that wait for a device: each is a request of a person, who waits CALL_S
 CALL_S = 8.0  # for a call to be done: less than a node gives another for its answer
-STORE_AGAIN_S = 5.0  # a disk that takes no writes is asked again after this: it is used within 10 s of taking them again
 
 
 class Poller:
-    """Polls one device and keeps its status in the store until it is cancelled."""
+    """Polls one device until it is cancelled."""
 
-    def __init__(
-        self,
-        device: Object,
-        wiring: Wiring,
-        status: DeviceStatus,
-        store: Store,
-        wall: Callable[[], float],
-        random: Random,
-        log: Log,
-        take: Take,
-        recorder: Recorder,
-    ) -> None:
-        self._device, self._recorder = device, recorder
-        self._key: Key = device.key
-        self._uid = device.uid
-        self._store, self._wall, self._random, self._log = store, wall, random, log
-        self._twin = DeviceTwin(wiring, status, trio.current_time(), random)
-        self._take = take
-        self._to_talk, self._to_report = _Bell(), _Bell()
+    def __init__(self, reporter: Reporter, random: Random) -> None:
+        self._reporter, self._twin = reporter, reporter.twin
+        self._wall, self._random, self._log = reporter.wall, random, reporter.log
+        self._to_talk = Bell(reporter.timer)
         self._trouble = False
         self._calls: deque[_Waiting] = deque()
-        self._said = (device.status, device.status)  # what the store has, and what is on its way there
         self._early: list[tuple[Point, Found]] | None = None  # heard in the moment before the twin knows what is listened to
-
-    def contradicted(self, status: bytes | None) -> None:
-        """The store has this status: what another wrote there (a leader that took this node for lost) is answered."""
-        if status not in self._said:
-            self._said = (status, status)
-            self._twin.contradicted(msgspec.json.decode(status or b"{}", type=DeviceStatus), trio.current_time())
-            self._to_report.ring()
 
     def rewire(self, wiring: Wiring) -> None:
         """The device or its model was changed; a device that is away is tried again at once."""
-        if wiring != self._twin.wiring:
-            self._twin.rewire(wiring, trio.current_time())
+        if self._reporter.rewire(wiring):
             self._to_talk.ring()
-            self._to_report.ring()
 
     @property
     def wiring(self) -> Wiring:
@@ -102,15 +69,10 @@ class Poller:
             raise UnreachableError(f"the device did not answer within {CALL_S:g} s; whether the call was heard is not known")
         return waiting.outcome
 
-    def pushing(self, problems: Sequence[str] | None) -> None:
-        """What keeps this device's readings from the targets of its pushMethods; None: it has none."""
-        if self._twin.pushing(problems):
-            self._to_report.ring()
-
     async def run(self) -> None:
         """Talk and report, each without waiting for the other."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._report)
+            nursery.start_soon(self._reporter.run)
             nursery.start_soon(self._keep_talking)
 
     async def _keep_talking(self) -> None:
@@ -129,7 +91,7 @@ class Poller:
                 self._twin.garbled(str(first(errors)))
             else:
                 continue
-            self._to_report.ring()
+            self._reporter.look()
             await self._to_talk.wait(trio.current_time() + backoff.next())
 
     def _broke(self, error: BaseException) -> None:
@@ -172,7 +134,7 @@ class Poller:
             self._twin.read(task, found, trio.current_time(), self._wall())
         else:
             await self._write(session, task)
-        self._pass_on()
+        self._reporter.look()
         if self._twin.answers:
             backoff.reset()
             if self._trouble:
@@ -184,12 +146,7 @@ class Poller:
             self._early += found
         elif found:
             self._twin.heard(found, trio.current_time(), self._wall())
-            self._pass_on()
-
-    def _pass_on(self) -> None:
-        if readings := self._twin.readings():
-            self._take(self._key.namespace, self._key.name, readings)
-        self._to_report.ring()
+            self._reporter.look()
 
     async def _answer(self, session: Session[Any], waiting: "_Waiting") -> None:
         try:
@@ -231,36 +188,6 @@ class Poller:
         read = found if isinstance(found, Sample) else None  # it can be written, but not read: its confirmation must do
         self._twin.written(task, read, trio.current_time(), self._wall())
 
-    async def _report(self) -> None:
-        refused = ""
-        while True:
-            for note in self._twin.notes():
-                await self._recorder.record(self._device, WARNING if note.trouble else NORMAL, note.reason, note.message)
-            now = trio.current_time()
-            if not self._twin.has_news(now):
-                await self._to_report.wait(self._twin.report_deadline(now))
-                continue
-            await trio.sleep_until((now // BATCH_S + 1) * BATCH_S)
-            now = trio.current_time()
-            status = self._twin.status(now, self._wall())
-            if status is None:
-                continue
-            said = dump(status)
-            self._said = (self._said[0], said)
-            try:
-                await self._store.write(PutStatus(self._key, said, uid=self._uid, volatile=self._twin.volatile(status)))
-            except (NotFoundError, ConflictError):
-                return  # it is gone, or another of its name is there: who started this task sees it, too
-            except StorageError as error:
-                if refused != str(error):  # the same every few seconds would bury all else
-                    self._log.error(f"status not stored: {error}; trying again every {STORE_AGAIN_S:g} s")
-                refused = str(error)
-                await trio.sleep(STORE_AGAIN_S)
-            else:
-                refused = ""
-                self._said = (said, said)
-                self._twin.stored(status, now)
-
 
 class _Waiting:
     """A call that waits for its turn; its outcome is there when it is `done`."""
@@ -269,19 +196,3 @@ class _Waiting:
         self.call = call
         self.done = trio.Event()
         self.outcome: JSON | EdgedError | None = None
-
-
-class _Bell:
-    """Wakes one waiter; a ring that nobody waits for is kept."""
-
-    def __init__(self) -> None:
-        self._rung = trio.Event()
-
-    def ring(self) -> None:
-        self._rung.set()
-
-    async def wait(self, until: float) -> None:
-        """Until it rings, at most until this time of trio's clock."""
-        with trio.move_on_at(until):
-            await self._rung.wait()
-        self._rung = trio.Event()

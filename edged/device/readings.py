@@ -1,10 +1,11 @@
 """What devices said, on its way to the history, the bus and whoever is told."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+
+import msgspec
 
 
-class Reading(NamedTuple):
+class Reading(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A value of a property at a time: the device's own time where its protocol has one, else when it was read.
 
     `type` is the model's, in lower case; `value` is text, as a twin has it; `time` is in milliseconds since 1970.

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from edged.device.alarms import Alarm
-from edged.model.devices import DeviceStatus, Twin, TwinValue
+from edged.model.devices import DeviceStatus, TwinValue
 from edged.model.meta import Condition
 
 UNTRIED, ANSWERS, AWAY, GARBLED = "untried", "answers", "away", "garbled"
@@ -126,20 +126,20 @@ def _said(status: DeviceStatus) -> object:
 
 def twin_value(text: str, type_: str, wall: float) -> TwinValue:
     """A value with KubeEdge's metadata: `timestamp` in milliseconds since 1970, `type` in lower case."""
-    return TwinValue(text, {"timestamp": str(int(wall * 1000)), "type": type_.lower()})
+    return TwinValue(text, {"timestamp": str(round(wall * 1000)), "type": type_.lower()})
+
+
+def version(value: TwinValue) -> int:
+    """Which one of the values of its twin it is; 0 when it does not say."""
+    text = value.metadata.get("version", "0")
+    return int(text) if text.isdecimal() else 0
 
 
 def versioned(value: TwinValue, before: TwinValue) -> TwinValue:
     """`value` in place of the one `before`, with the version that follows when it is another."""
-    text = before.metadata.get("version", "0")
-    last = int(text) if text.isdecimal() else 0
-    version = last if value.value == before.value and last else last + 1
-    return TwinValue(value.value, {**value.metadata, "version": str(version)}) if value.metadata else value
-
-
-def twins(values: Sequence[tuple[str, TwinValue, TwinValue]]) -> tuple[Twin, ...]:
-    """The twins of (property, reported, observed desired) that have anything to say."""
-    return tuple(Twin(*each) for each in values if each[1].metadata or each[2].metadata)
+    last = version(before)
+    following = last if value.value == before.value and last else last + 1
+    return TwinValue(value.value, {**value.metadata, "version": str(following)}) if value.metadata else value
 
 
 def rfc3339(wall: float) -> str:

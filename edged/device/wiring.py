@@ -3,12 +3,13 @@
 A mistake costs its own property and no other.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 from edged.device.alarms import Limit, limit_of
-from edged.device.mapper import AnyMapper, Point
+from edged.device.external import External, Told
+from edged.device.mapper import AnyMapper, Point, Sample
 from edged.device.sampling import Strategy
 from edged.device.secrets import Find, signed
 from edged.errors import InvalidError
@@ -16,7 +17,7 @@ from edged.model.desired import desired
 from edged.model.devices import Device, DeviceModel, DeviceProperty, ModelProperty
 from edged.model.formula import Formula
 from edged.model.meta import JSON
-from edged.model.values import TYPES, Value, decimal, from_text
+from edged.model.values import TYPES, Value, decimal, from_text, outside
 
 MIN_CYCLE_MS = 10  # shorter cycles would only queue behind each other on a bus
 MS = 1000.0
@@ -62,6 +63,11 @@ class Wiring(NamedTuple):
     problems: tuple[str, ...]
     refresh_s: float = 0.0
     computed: tuple[Wired, ...] = ()
+
+    @property
+    def external(self) -> bool:
+        """Whether the values come from outside."""
+        return isinstance(self.mapper, External)
 
     def refused(self) -> list[str]:
         """The desired values that are not written, and why."""
@@ -181,6 +187,22 @@ def meaning(wired: Wired, text: str) -> Value | None:
         return wired.point.nearest(from_text(wired.type, text)) if text else None
     except ValueError:
         return None
+
+
+def told(properties: Mapping[str, Wired], values: Mapping[str, Told]) -> dict[str, Sample]:
+    """What values mean that somebody outside tells. InvalidError says which is wrong, and why; then none is to be taken."""
+    found = {}
+    for name, (text, time) in values.items():
+        if (wired := properties.get(name)) is None:
+            raise InvalidError(f'the device has no property "{name}"')
+        try:
+            value = from_text(wired.type, text)
+        except ValueError as error:
+            raise InvalidError(f"{name}: {error}") from error
+        if wrong := outside(value, wired.minimum, wired.maximum):
+            raise InvalidError(f"{name}: {text} is {wrong}")
+        found[name] = Sample(value, None if time is None else time / MS)
+    return found
 
 
 def _limit(field: str, text: str) -> Decimal | None:

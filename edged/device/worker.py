@@ -7,13 +7,16 @@ from typing import NamedTuple
 
 import trio
 
+from edged.device.alarms import TakeAlarm
 from edged.device.calls import prepared
 from edged.device.external import External
 from edged.device.intake import Intake
 from edged.device.mapper import Mappers
 from edged.device.poller import Poller
 from edged.device.readings import Take
+from edged.device.reporter import Reporter
 from edged.device.secrets import NAME, texts
+from edged.device.timer import Timer
 from edged.device.wiring import Wiring, wire
 from edged.errors import ExpiredError, InvalidError, NotFoundError
 from edged.kit.log import Log
@@ -35,12 +38,9 @@ SET_ASIDE_S = 10.0  # after a device came; others that come with it are there by
 
 class _Running(NamedTuple):
     uid: str
+    reporter: Reporter
     service: Poller | Intake
     scope: trio.CancelScope
-
-    @property
-    def external(self) -> bool:
-        return isinstance(self.service, Intake)
 
 
 class Devices:
@@ -57,13 +57,14 @@ class Devices:
         random: Random,
         log: Log,
         take: Take,
+        take_alarm: TakeAlarm,
         recorder: Recorder,
         mappers: Mappers,
         listed: Callable[[Sequence[Device]], None],
     ) -> None:
         self._store, self._node, self._wall, self._random, self._log = store, node, wall, random, log
-        self._take, self._recorder, self._mappers = take, recorder, mappers
-        self._listed = listed
+        self._take, self._take_alarm, self._recorder, self._mappers = take, take_alarm, recorder, mappers
+        self._listed, self._timer = listed, Timer()
         self._running: dict[Key, _Running] = {}
         self._wired: dict[Key, tuple[object, Wiring]] = {}  # with what it was made of
         self._grown = trio.Event()  # there are devices that are not set aside
@@ -75,6 +76,7 @@ class Devices:
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery, seen = nursery, self._store.revision
+                nursery.start_soon(self._timer.run)
                 nursery.start_soon(self._set_aside)
                 self._reconcile(nursery)
                 task_status.started()
@@ -121,7 +123,7 @@ class Devices:
             return True
         for change in changes:
             if (running := self._running.get(change.object.key)) is not None and (there := self._store.get(change.object.key)):
-                running.service.contradicted(there.status)
+                running.reporter.contradicted(there.status)
         return any(self._matters(change) for change in changes)
 
     def _matters(self, change: Change) -> bool:
@@ -142,7 +144,11 @@ class Devices:
         }
         wirings = self._wirings(mine)
         for name, running in list(self._running.items()):
-            if name not in mine or mine[name][0].uid != running.uid or running.external != _external(wirings[name]):
+            if (
+                name not in mine
+                or mine[name][0].uid != running.uid
+                or isinstance(running.service, Intake) != wirings[name].external
+            ):
                 running.scope.cancel()
                 del self._running[name]
         for name, (each, device) in mine.items():
@@ -151,13 +157,11 @@ class Devices:
                 self._running[name].service.rewire(wiring)
                 continue
             log = self._log.bind(device=f"{name.namespace}/{name.name}")
-            service: Poller | Intake
-            if _external(wiring):
-                service = Intake(each, wiring, device.status, self._store, self._wall, log, self._take)
-            else:
-                given = (self._store, self._wall, self._random, log, self._take, self._recorder)
-                service = Poller(each, wiring, device.status, *given)
-            self._running[name] = _Running(each.uid, service, trio.CancelScope())
+            told = (self._take, self._take_alarm, self._recorder)
+            given = (self._store, self._wall, self._random, log, *told, self._timer)
+            reporter = Reporter(each, wiring, device.status, *given)
+            service = Intake(reporter) if wiring.external else Poller(reporter, self._random)
+            self._running[name] = _Running(each.uid, reporter, service, trio.CancelScope())
             self._grown.set()
             nursery.start_soon(self._serve, self._running[name])
         self._listed(devices)
@@ -165,7 +169,7 @@ class Devices:
     def pushing(self, name: Key, problems: Sequence[str] | None) -> None:
         """What keeps a device's readings from the targets of its pushMethods; None: it has none."""
         if name in self._running:
-            self._running[name].service.pushing(problems)
+            self._running[name].reporter.pushing(problems)
 
     def intake(self, namespace: str, name: str) -> Intake | None:
         """Where the values of a device go that come from outside; None when it is not such a device of this node."""
@@ -175,7 +179,7 @@ class Devices:
     def told_by_anybody(self, namespace: str, name: str) -> bool:
         """Whether a device's values are told by whoever may speak on the bus, and by no mapper that is known."""
         intake = self.intake(namespace, name)
-        return intake is not None and type(intake.twin.wiring.mapper) is External
+        return intake is not None and type(intake.wiring.mapper) is External
 
     @staticmethod
     async def _serve(running: _Running) -> None:
@@ -211,10 +215,6 @@ class Devices:
     def _model(self, device: Device) -> DeviceModel | None:
         found = self._store.get(key(DeviceModel, device.spec.device_model_ref.name, device.metadata.namespace))
         return None if found is None else typed(found, DeviceModel)
-
-
-def _external(wiring: Wiring) -> bool:
-    return isinstance(wiring.mapper, External)
 
 
 def _version(found: Object | None) -> tuple[str, int] | None:

@@ -72,7 +72,7 @@ class ModelReference(Part, frozen=True):
     name: str = ""
 
 
-class TwinValue(Part, frozen=True):
+class TwinValue(Part, frozen=True, gc=False):
     """A value as text, with metadata: `timestamp` (milliseconds since 1970, as text), `type`, and `version`.
 
     The version, ours, counts the values that a property was reported with, or the desired ones that were acted on.
@@ -134,7 +134,7 @@ class DeviceSpec(Part, frozen=True):
     state_report: StateReport = StateReport()
 
 
-class Twin(Part, frozen=True):
+class Twin(Part, frozen=True, gc=False):
     """What a property is (`reported`) and which desired value was acted on (`observed_desired`)."""
 
     property_name: str

@@ -1,8 +1,12 @@
+from operator import itemgetter
 from typing import Any
 
 import pytest
 
 from edged.api.things import EVER, MOST
+from edged.model.core import Node
+from edged.model.objects import dump, key
+from edged.store.writes import Create
 from edged.wire.peer import DeviceCall, DeviceHistory
 
 DEVICES = "/apis/devices.kubeedge.io/v1beta1/namespaces/default/devices"
@@ -48,15 +52,19 @@ async def test_a_call_that_nobody_takes(served: Any, client: Any) -> None:
 HISTORY = f"{DEVICES}/pump/history"
 
 
-async def test_a_history_comes_from_the_node_that_serves_the_device(served: Any, client: Any) -> None:
+async def test_a_history_comes_from_all_nodes(served: Any, client: Any) -> None:
     await client("POST", DEVICES, DEVICE)
+    served.printed = [b'{"time":7,"value":"1"}\n{"time"', b':6,"value":"2"}\n']
+    await served.store.write(Create(key(Node, "gw-c"), "uid-c", dump({"metadata": {"name": "gw-c"}})))
     reply = await client("GET", f"{HISTORY}?property=valve&since=5&until=9&limit=3")
-    assert (reply.status, reply.headers["content-type"], reply.body) == (200, "application/x-ndjson", b"one\ntwo\n")
+    assert (reply.status, reply.headers["content-type"], reply.warnings) == (200, "application/x-ndjson", [])
+    assert reply.body == b'{"time":7,"value":"1"}\n' * 3
+    asked = DeviceHistory("default", "pump", "valve", 5, 9, 3)
+    assert sorted(served.called, key=itemgetter(1)) == [(asked, node) for node in ("gw-a", "gw-b", "gw-c")]
     await client("GET", f"{HISTORY}?limit=1000000")
-    assert served.called == [
-        (DeviceHistory("default", "pump", "valve", 5, 9, 3), "gw-b"),
-        (DeviceHistory("default", "pump", "", 0, EVER, MOST), "gw-b"),
-    ]
+    assert served.called[-1][0] == DeviceHistory("default", "pump", "", 0, EVER, MOST)
+    served.unreachable = "nobody is there"
+    assert (await client("GET", HISTORY)).status == 503
 
 
 @pytest.mark.parametrize("query", ["since=yesterday", "until=-1", "limit=1.5", "since=99999999999999999"])

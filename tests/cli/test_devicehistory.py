@@ -8,6 +8,8 @@ import pytest
 from edged.cli.devicehistory import Said, iso, seconds, table
 from edged.errors import InvalidError
 
+DEVICES = "/apis/devices.kubeedge.io/v1beta1/namespaces/default/devices"
+
 
 def test_times() -> None:
     assert [seconds(text) for text in ("90s", "15m", "6h", "7d")] == [90, 900, 21600, 604800]
@@ -42,3 +44,33 @@ def test_the_history_of_a_device_of_another_node(gateways: Any, failed: Any) -> 
     assert ended.stdout.splitlines()[0].split() == ["PROPERTY", "COURSE", "LOWEST", "HIGHEST", "LAST", "READINGS", "OVER"]
     failed(gateways("history", "boiler", "pressure"), 1, "no readings of boiler in the last 1h")
     failed(gateways("history", "boiler", "--since", "noon"), 2, "expected a time such as")
+
+
+def test_a_device_that_was_moved_keeps_its_history(gateways: Any) -> None:
+    group, path = gateways.group, f"{DEVICES}/kettle"
+    local = group.local(gateways.here)
+    local.create({**local.get(f"{DEVICES}/boiler"), "metadata": {"name": "kettle", "namespace": "default"}, "status": {}})
+
+    def values() -> list[int]:
+        rows = csv.reader(io.StringIO(gateways("history", "kettle", "temperature", "--csv").stdout))
+        return [int(value) for _, _, value in list(rows)[1:]]
+
+    try:
+        group.wait("readings on the first node", lambda: len(values()) > 3, 60)
+        local.patch(path, {"spec": {"nodeName": gateways.here}})
+        group.wait("readings on the second node", lambda: values().count(20) == 2, 60)
+        found = values()
+    finally:
+        local.delete(path)
+    longer = len(set(found))  # a counter begins anew on another node
+    assert sorted(found) == sorted([*range(20, 20 + longer), *range(20, 20 + len(found) - longer)])
+
+
+def test_a_node_that_is_away_is_named(edged: Any, daemon: Any) -> None:
+    said = b'{"property":"p","type":"int","value":"1","time":5}\n'
+    head = b'HTTP/1.1 200 OK\r\nWarning: 299 - "what \\"gw-b\\" said is missing"\r\nContent-Length: %d\r\n\r\n'
+    for answer, code in ((said, 3), (b"", 1)):
+        with daemon(0, head % len(answer) + answer):
+            ended = edged("device", "history", "pump", "--csv")
+        assert ended.returncode == code
+        assert ended.stderr.splitlines()[0] == 'edged: degraded: what "gw-b" said is missing'

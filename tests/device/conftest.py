@@ -16,6 +16,7 @@ import msgspec
 import pytest
 import trio
 
+from edged.device.alarms import TakeAlarm, Turn
 from edged.device.mapper import Mappers
 from edged.device.readings import Reading
 from edged.device.worker import Devices
@@ -108,11 +109,17 @@ class Fleet:
         self.mappers = Mappers(state_dir)
         self.log = io.StringIO()
         self.readings: list[tuple[str, Reading]] = []
+        self.turns: list[tuple[str, bool]] = []
         self._uids = itertools.count(1)
 
-    def devices(self, node: str = "gw-a", listed: Callable[[Sequence[Device]], None] = lambda devices: None) -> Devices:
-        log = Log(stream=self.log)
-        return Devices(self.store, node, time.time, random.Random(7), log, self.take, self.recorder(node), self.mappers, listed)
+    def devices(
+        self,
+        node: str = "gw-a",
+        listed: Callable[[Sequence[Device]], None] = lambda devices: None,
+        take_alarm: TakeAlarm | None = None,
+    ) -> Devices:
+        log, told = Log(stream=self.log), (self.take, take_alarm or self.take_alarm, self.recorder(node))
+        return Devices(self.store, node, time.time, random.Random(7), log, *told, self.mappers, listed)
 
     def recorder(self, node: str = "gw-a") -> Recorder:
         return Recorder(self.store, "edged-device", node, time.time, Log(stream=self.log))
@@ -123,6 +130,9 @@ class Fleet:
 
     def take(self, namespace: str, name: str, readings: Sequence[Reading]) -> None:
         self.readings += [(f"{namespace}/{name}", each) for each in readings]
+
+    def take_alarm(self, namespace: str, name: str, of: str, turn: Turn) -> None:
+        self.turns.append((f"{namespace}/{name}.{of}.{turn.limit.name}", turn.on))
 
     async def apply(self, value: dict[str, Any]) -> None:
         kind = Device if value["kind"] == "Device" else DeviceModel

@@ -1,15 +1,11 @@
 from typing import Any
 
-import msgspec
 import pytest
 import trio
 
 from edged.device import intake
 from edged.device.external import Told
-from edged.errors import InvalidError, StorageError
-from edged.model.devices import Device
-from edged.model.objects import dump, key
-from edged.store.writes import PutStatus
+from edged.errors import InvalidError
 
 MQTT = {"protocolName": "mqtt"}
 
@@ -34,11 +30,11 @@ async def test_what_is_told_is_in_the_store_and_read_once(fleet_of_devices: Any,
     await fleet.apply(manifest(parts))
     async with trio.open_nursery() as nursery:
         made = await served(fleet, nursery)
-        await made.told([{"temperature": Told("20")}, {"temperature": Told("21")}])
+        await made.told([made.check({"temperature": Told(text)}) for text in ("20", "21")])
         assert fleet.value("temperature") == "21"
         assert [each.value for _, each in fleet.readings] == ["20", "21"]
         with pytest.raises(InvalidError):
-            await made.told([{"temperature": Told("warm")}])
+            made.check({"temperature": Told("warm")})
         await made.say("offline")
         assert fleet.status().state == "offline"
         nursery.cancel_scope.cancel()
@@ -52,7 +48,7 @@ async def test_mistakes_and_wishes_are_told_without_anything_being_told(fleet_of
         await fleet.until(lambda: fleet.condition("Configured")[0] == "False")
         assert '"bacnet" is no protocol that this node speaks' in fleet.condition("Configured")[2]
         assert fleet.status().state == "unknown"
-        await made.told([{"setpoint": Told("20")}])
+        await made.told([made.check({"setpoint": Told("20")})])
         await fleet.apply(manifest(parts, desired={"value": "21"}))
         await fleet.until(lambda: fleet.condition("DesiredApplied")[2] == "setpoint: 21 waits to be told back")
         assert fleet.condition("Configured")[0] == "True"
@@ -69,35 +65,4 @@ async def test_a_device_that_is_read_from_now_on(fleet_of_devices: Any, parts: A
         await fleet.apply(parts.device_json(port=port, temperature={}))
         await fleet.until(lambda: fleet.value("temperature") == "20.5")
         assert devices.intake("default", "thermometer") is None
-        nursery.cancel_scope.cancel()
-
-
-async def test_a_disk_that_refuses_is_said_to_whoever_tells(
-    fleet_of_devices: Any, parts: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fleet = fleet_of_devices
-    monkeypatch.setattr(intake, "STORE_AGAIN_S", 0.05)
-    await fleet.apply(manifest(parts))
-    database = fleet.store._disk.writer
-    async with trio.open_nursery() as nursery:
-        made = await served(fleet, nursery)
-        database.pragma("query_only", True)
-        with pytest.raises(StorageError):
-            await made.told([{"temperature": Told("20")}])
-        database.pragma("query_only", False)
-        await made.told([{"setpoint": Told("20")}])
-        assert fleet.value("temperature") == "20"
-        nursery.cancel_scope.cancel()
-
-
-async def test_what_another_writes_into_the_status_is_answered(fleet_of_devices: Any, parts: Any) -> None:
-    fleet = fleet_of_devices
-    await fleet.apply(manifest(parts))
-    async with trio.open_nursery() as nursery:
-        made = await served(fleet, nursery)
-        await made.told([{"temperature": Told("20")}])
-        here = fleet.status()
-        lost = msgspec.structs.replace(here, state="unknown")
-        await fleet.store.write(PutStatus(key(Device, "thermometer", "default"), dump(lost)))
-        await fleet.until(lambda: fleet.status().state == here.state)
         nursery.cancel_scope.cancel()

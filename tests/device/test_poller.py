@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 import trio
 
-from edged.device import poller
+from edged.device import poller, reporter
 from edged.device.mapper import Mappers
 from edged.device.poller import Poller
+from edged.device.reporter import Reporter
+from edged.device.timer import Timer
 from edged.device.wiring import Wiring, wire
 from edged.kit.log import Log
 from edged.model.devices import Device, DeviceStatus
@@ -24,8 +26,17 @@ def make(fleet: Any, parts: Any, **device: Any) -> tuple[Poller, io.StringIO]:
     stored = fleet.store.get(key(Device, "thermometer", "default"))
     log = io.StringIO()
     wiring = rewired(parts, **device)
-    told = fleet.take, fleet.recorder()
-    return Poller(stored, wiring, DeviceStatus(), fleet.store, time.time, random.Random(1), Log(stream=log), *told), log
+    told = fleet.take, fleet.take_alarm, fleet.recorder(), Timer()
+    chance = random.Random(1)
+    speaker = Reporter(stored, wiring, DeviceStatus(), fleet.store, time.time, chance, Log(stream=log), *told)
+    return Poller(speaker, chance), log
+
+
+async def run(one: Poller) -> None:
+    """With its timer."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one._reporter.timer.run)
+        await one.run()
 
 
 def rewired(parts: Any, **device: Any) -> Wiring:
@@ -35,7 +46,7 @@ def rewired(parts: Any, **device: Any) -> Wiring:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(poller, "RETRY_CAP_S", 0.5)
-    monkeypatch.setattr(poller, "STORE_AGAIN_S", 0.05)
+    monkeypatch.setattr(reporter, "STORE_AGAIN_S", 0.05)
 
 
 async def test_one_warning_while_a_device_is_away(fleet_of_devices: Any, parts: Any, hostile: Any, bank: Any) -> None:
@@ -53,7 +64,7 @@ async def test_one_warning_while_a_device_is_away(fleet_of_devices: Any, parts: 
 
     async with hostile(slam) as port, trio.open_nursery() as nursery:
         one, log = make(fleet, parts, port=port, temperature={})
-        nursery.start_soon(one.run)
+        nursery.start_soon(run, one)
         await fleet.until(lambda: fleet.status().state == "offline")
         await fleet.until(lambda: fleet.status().state == "ok")
         nursery.cancel_scope.cancel()
@@ -68,7 +79,7 @@ async def test_a_new_desired_value_wakes_it(fleet_of_devices: Any, parts: Any, h
     slow = {"collectCycle": 3_600_000}
     async with hostile(registers.answer) as port, trio.open_nursery() as nursery:
         one, _ = make(fleet, parts, port=port, temperature=slow, setpoint=slow)
-        nursery.start_soon(one.run)
+        nursery.start_soon(run, one)
         await fleet.until(lambda: fleet.status().state == "ok")
         one.rewire(rewired(parts, port=port, temperature=slow, setpoint={**slow, "desired": SETPOINT}))
         await fleet.until(lambda: fleet.condition("DesiredApplied") == ("True", "Applied", ""))
@@ -82,7 +93,7 @@ async def test_a_register_that_can_only_be_written(fleet_of_devices: Any, parts:
     await fleet.apply(parts.device_json())
     async with hostile(registers.answer) as port, trio.open_nursery() as nursery:
         one, _ = make(fleet, parts, port=port, temperature={}, setpoint={"desired": SETPOINT})
-        nursery.start_soon(one.run)
+        nursery.start_soon(run, one)
         await fleet.until(lambda: fleet.condition("DesiredApplied") == ("True", "Applied", ""))
         await fleet.until(lambda: fleet.status().state == "online")
         nursery.cancel_scope.cancel()
@@ -95,7 +106,7 @@ async def test_it_moves_to_another_address(fleet_of_devices: Any, parts: Any, ho
     await fleet.apply(parts.device_json())
     async with hostile(bank(r0=205).answer) as here, hostile(bank(r0=190).answer) as there, trio.open_nursery() as nursery:
         one, _ = make(fleet, parts, port=here, temperature={})
-        nursery.start_soon(one.run)
+        nursery.start_soon(run, one)
         await fleet.until(lambda: fleet.value("temperature") == "20.5")
         one.rewire(rewired(parts, port=there, temperature={}))
         await fleet.until(lambda: fleet.value("temperature") == "19")
@@ -107,7 +118,7 @@ async def test_an_unchanged_value_is_not_stored_again(fleet_of_devices: Any, par
     await fleet.apply(parts.device_json())
     async with hostile(registers.answer) as port, trio.open_nursery() as nursery:
         one, _ = make(fleet, parts, port=port, temperature={"collectCycle": 10, "reportCycle": 10})
-        nursery.start_soon(one.run)
+        nursery.start_soon(run, one)
         await fleet.until(lambda: fleet.status().state == "ok")
         revision = fleet.store.revision
         await registers.asked(50)
@@ -120,7 +131,7 @@ async def test_new_readings_cost_no_flash(fleet_of_devices: Any, parts: Any, hos
     await fleet.apply(parts.device_json())
     async with hostile(registers.answer) as port, trio.open_nursery() as nursery:
         one, _ = make(fleet, parts, port=port, temperature={"collectCycle": 10, "reportCycle": 10})
-        nursery.start_soon(one.run)
+        nursery.start_soon(run, one)
         await fleet.until(lambda: fleet.status().state == "ok")
         held = fleet.store.held()[fleet.store.origin]
         for value in range(100, 110):
@@ -140,7 +151,7 @@ async def test_a_full_disk_is_asked_again(fleet_of_devices: Any, parts: Any, hos
     database.pragma("query_only", True)
     async with hostile(registers.answer) as port, trio.open_nursery() as nursery:
         one, log = make(fleet, parts, port=port, temperature={})
-        nursery.start_soon(one.run)
+        nursery.start_soon(run, one)
         with trio.fail_after(30):
             while "status not stored" not in log.getvalue():
                 await registers.asked(1)
@@ -159,7 +170,7 @@ async def test_a_device_that_is_another_by_now_gets_no_status(
         one, log = make(fleet, parts, port=port, temperature={})
         await fleet.store.write(Delete(key(Device, "thermometer", "default")))
         await fleet.apply(parts.device_json())
-        nursery.start_soon(one.run)
+        nursery.start_soon(run, one)
         await registers.asked(5)
         nursery.cancel_scope.cancel()
     assert fleet.status() == DeviceStatus()
@@ -176,7 +187,7 @@ async def test_a_value_that_is_not_read_back_counts_when_the_device_confirmed_it
         await fleet.apply(parts.device_json(port=port, setpoint=setpoint))
         one, _ = make(fleet, parts, port=port, setpoint=setpoint)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(one.run)
+            nursery.start_soon(run, one)
             await fleet.until(lambda: fleet.condition("DesiredApplied")[0] == "True")
             nursery.cancel_scope.cancel()
     assert registers.written == [220]

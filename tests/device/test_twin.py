@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edged.device.mapper import Found, Mappers, PropertyError, Sample
+from edged.device.property import AGAIN_CAP_S
 from edged.device.report import Note, rfc3339
-from edged.device.twin import AGAIN_CAP_S, OFFLINE_AFTER_S, REFRESH_S, STATE_GAP_S, DeviceTwin, Read, Write
+from edged.device.twin import OFFLINE_AFTER_S, REFRESH_S, STATE_GAP_S, DeviceTwin, Read, Write
 from edged.device.wiring import Wiring, wire
 from edged.model.devices import DeviceStatus
 from edged.model.values import Value, to_text
@@ -431,6 +432,17 @@ def test_what_a_device_says_by_itself_is_not_read(parts: Any) -> None:
     assert story.status.twins[0].reported.metadata["timestamp"] == str(int((WALL - 60) * 1000))  # the device's own time
 
 
+def test_what_was_lost_of_what_a_device_says_is_an_event(parts: Any) -> None:
+    story = Story(parts, temperature={}, setpoint={})
+    points = [each.point for each in story.twin.wiring.properties]
+    story.twin.connected(story.now, story.wall, set(points))
+    story.twin.heard([(point, Sample(Decimal(19))) for point in points], story.now, story.wall)
+    assert story.twin.notes() == []
+    story.twin.heard([(point, Sample(Decimal(20), gap=True)) for point in points], story.now, story.wall)
+    message = "temperature, setpoint: changes were lost; the device kept no more of them for this node"
+    assert story.twin.notes() == [Note("ReadingsLost", message, trouble=True)]
+
+
 def test_a_device_that_only_speaks_by_itself_answers_when_it_is_listened_to(parts: Any) -> None:
     story = Story(parts, temperature={})
     story.twin.connected(story.now, story.wall, {story.twin.wiring.properties[0].point})
@@ -453,6 +465,19 @@ def test_readings_are_what_the_strategy_takes(parts: Any) -> None:
     assert found[0].type == "float"
     assert [each.time for each in found] == sorted(each.time for each in found)
     assert story.twin.readings() == []
+
+
+def test_values_of_one_millisecond_have_times_of_their_own(parts: Any) -> None:
+    """Some targets know a reading by its property and time: another of the same time would be in its place."""
+    story = Story(parts)
+    story.connected()
+    task = story.twin.task(story.now)
+    assert isinstance(task, Read)
+    for celsius in range(3):
+        story.read(task, temperature=Sample(Decimal(celsius)))
+    found = [(each.value, each.time) for each in story.twin.readings() if each.property == "temperature"]
+    first = round(story.wall * 1000)
+    assert found == [("0", first), ("1", first + 1), ("2", first + 2)]
 
 
 def test_values_have_versions(parts: Any) -> None:

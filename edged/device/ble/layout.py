@@ -35,12 +35,14 @@ class Address(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="c
     """`spec.protocol.configData` of a device: one of `macAddress` (KubeEdge's), `name` and `service`.
 
     A `beacon` is not connected to: its advertisements say all. `timeout` in seconds: to find it, to connect, to answer.
+    `pair`: once, as far as that needs nobody to read or type a number; BlueZ keeps the keys.
     """
 
     mac_address: str = ""
     name: str = ""
     service: str = ""
     beacon: bool = False
+    pair: bool = False
     adapter: str = ""
     timeout: Annotated[float, msgspec.Meta(ge=0.1, le=120)] = 20.0
 
@@ -119,7 +121,7 @@ class Field(msgspec.Struct, frozen=True):
         if len(held) < size:
             raise PropertyError(f"holds {len(data)} bytes; its {visitor.type} ends at {visitor.offset + size}")
         (number,) = struct.unpack(self._code(), held)
-        raw = exact(number, single=visitor.type == "float32") if visitor.type.startswith("float") else Decimal(number)
+        raw = exact(number, size) if visitor.type.startswith("float") else Decimal(number)
         return self._typed(EXACT.add(EXACT.multiply(raw, visitor.scale), visitor.add))
 
     def encode(self, value: Value) -> bytes:

@@ -105,7 +105,10 @@ class Link:
         if self._radio.links >= MAX_LINKS:
             raise UnreachableError(f"waits for one of the {MAX_LINKS} connections of this node")
         self._radio.links += 1
-        client = BleakClient(device, self._disconnected, timeout=self.address.timeout, bluez=self._radio.adapter)  # type: ignore[arg-type]
+        client = BleakClient(
+            device, self._disconnected, timeout=self.address.timeout, pair=self.address.pair,
+            bluez=self._radio.adapter,  # type: ignore[arg-type]  # as above
+        )  # fmt: skip
         try:
             await client.connect()
         except BaseException:

@@ -1,9 +1,5 @@
-"""The MQTT bus of a node: connects to the broker, answers there, tells what devices say. A shell.
+"""The MQTT bus of a node: connects to the broker, answers there, tells what devices say. A shell."""
 
-Nothing of MQTT is loaded before somebody answers where the broker is to be: a gateway without one pays nothing for it.
-"""
-
-import importlib
 import uuid
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
@@ -11,7 +7,8 @@ from random import Random
 
 import trio
 
-from edged.device.bus import payloads, topics
+from edged.device.alarms import Turn
+from edged.device.bus import exchange, payloads, topics
 from edged.device.readings import Reading
 from edged.device.worker import Devices
 from edged.errors import DeniedError, UnreachableError
@@ -68,6 +65,10 @@ class Bus:
             payload = payloads.data_update(self.new_id(), self.now(), readings)
             self._out.put((topics.of_device(namespace, name, topics.DATA_UPDATE), payload))
 
+    def take_alarm(self, namespace: str, name: str, of: str, turn: Turn) -> None:
+        """Tell an alarm that turned (`alarms.TakeAlarm`); lost when the broker is away."""
+        self.say(topics.of_device(namespace, name, topics.ALARM), payloads.alarm(self.new_id(), self.now(), of, turn))
+
     def say(self, topic: str, payload: bytes) -> None:
         """Publish anything; lost when the broker is away."""
         if self.is_connected:
@@ -102,7 +103,6 @@ class Bus:
         while True:
             try:
                 await self._look()
-                exchange = importlib.import_module("edged.device.bus.exchange")
                 await exchange.serve(self._settings, self._node, self._store, self._devices, self, self._log, backoff)
             except* (UnreachableError, DeniedError) as errors:
                 self._away(str(first(errors)))

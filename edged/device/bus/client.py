@@ -8,13 +8,14 @@ from typing import NamedTuple
 
 import trio
 
+from edged.device.bus.packets import Message
 from edged.device.bus.session import (
     KEEPALIVE_S,
     MAX_INFLIGHT,
+    MAX_UNREAD,
     Acknowledged,
     Event,
     Lost,
-    Message,
     MqttSession,
     Refused,
     Subscribed,
@@ -22,15 +23,13 @@ from edged.device.bus.session import (
 )
 from edged.errors import DeniedError, ProtocolError, UnreachableError
 from edged.kit.address import Address
+from edged.kit.tcp import Stream, open_stream, why
 
 CONNECT_S = 10.0  # for TCP, TLS and the broker's welcome, together
 ACK_S = 10.0  # for the broker to take a publish, a subscription, or the next bytes: one that hangs is given up after this
 WATCH_S = KEEPALIVE_S / 10  # how often it is looked whether the broker hangs
 CLOSE_S = 1.0  # for the goodbye
-MAX_WAITING = 4096  # messages that were read and not taken yet; then nothing more is read, and the broker keeps the rest
 RECEIVE = 64 << 10  # bytes asked of the stream at once
-
-Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
 
 class Broker(NamedTuple):
@@ -56,19 +55,21 @@ class Publish(NamedTuple):
 
 @asynccontextmanager
 async def connected(
-    broker: Broker, client_id: str, *, clean: bool = True, will: Message | None = None
+    broker: Broker, client_id: str, *, listens: bool = False, will: Message | None = None
 ) -> AsyncIterator["MqttConnection"]:
     """A connection on which we are welcome. UnreachableError when it cannot be had, DeniedError when the broker refuses us.
 
-    Inside, its calls raise UnreachableError once it is broken. `clean` False: the broker keeps what comes for us meanwhile.
-    It publishes `will` when the connection breaks.
+    Inside, its calls raise UnreachableError once it is broken. `listens`, `will`: see MqttSession.
     """
     try:
         with trio.fail_after(CONNECT_S):
-            stream = await _open(broker)
-    except (OSError, trio.BrokenResourceError, trio.TooSlowError) as error:
-        raise UnreachableError(f"{broker} cannot be reached: {_why(error)}") from error
-    connection = MqttConnection(broker, stream, MqttSession(client_id, broker.user, broker.password, clean=clean, will=will))
+            stream = await open_stream(broker.address, broker.tls)
+    except trio.TooSlowError as error:
+        raise UnreachableError(f"{broker} cannot be reached: no answer within {CONNECT_S:g} s") from error
+    except (OSError, trio.BrokenResourceError) as error:
+        raise UnreachableError(f"{broker} cannot be reached: {why(error)}") from error
+    session = MqttSession(client_id, broker.user, broker.password, listens=listens, will=will)
+    connection = MqttConnection(broker, stream, session)
     raised: Exception | None = None
     try:
         async with trio.open_nursery() as nursery:
@@ -99,6 +100,7 @@ class MqttConnection:
 
     def __init__(self, broker: Broker, stream: Stream, session: MqttSession) -> None:
         self._broker, self._stream, self._session = broker, stream, session
+        self._socket = (stream.transport_stream if isinstance(stream, trio.SSLStream) else stream).socket
         self._lost = self._refused = ""
         self._scope = trio.CancelScope()
         self._welcome = trio.Event()
@@ -121,7 +123,10 @@ class MqttConnection:
         """
         asked = _Asked(len(publishes))
         for each in publishes:
-            await self._slots.acquire()
+            try:
+                self._slots.acquire_nowait()
+            except trio.WouldBlock:  # else each message would take a turn of the loop
+                await self._slots.acquire()
             try:
                 self._check()
                 mid = self._session.publish(each.topic, each.payload, each.qos, retain=each.retain)
@@ -195,14 +200,17 @@ class MqttConnection:
     async def _read(self) -> None:
         try:
             while data := await self._stream.receive_some(RECEIVE):
+                # A broker that gathers small packets (Nagle: mosquitto, unless told) sends the next only once TCP has
+                # acknowledged these, for which the kernel takes 40 ms to see whether we say something meanwhile.
+                self._socket.setsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_QUICKACK, 1)
                 self._handle(self._session.receive(data))
-                self._to_write.set()
-                while len(self._messages) >= MAX_WAITING:
+                self._speak()
+                while len(self._messages) >= MAX_UNREAD:  # the broker keeps the rest
                     self._room = trio.Event()
                     await self._room.wait()
             self._over("it closed the connection")
         except (ProtocolError, trio.BrokenResourceError) as error:
-            self._over(_why(error))
+            self._over(why(error))
 
     async def _write(self) -> None:
         while True:
@@ -211,18 +219,22 @@ class MqttConnection:
             try:
                 await self._stream.send_all(self._session.outgoing())
             except trio.BrokenResourceError as error:
-                self._over(_why(error))
-            self._handle(self._session.happened())
+                self._over(why(error))
+            self._handle(self._session.written())
 
     async def _watch(self) -> None:
         """A broker that hangs is noticed: by what it does not acknowledge, or by a ping when there is nothing of that."""
         while True:
             await trio.sleep(WATCH_S)
-            self._handle(self._session.tick())
-            self._to_write.set()
+            self._handle(self._session.tick(trio.current_time()))
+            self._speak()
             now = trio.current_time()
             if now - next((since for _, since in self._asked.values()), now) > ACK_S:
                 self._over(f"it acknowledges nothing for {ACK_S:g} s")
+
+    def _speak(self) -> None:
+        if self._session.speaks:
+            self._to_write.set()
 
     def _handle(self, events: Sequence[Event]) -> None:
         for event in events:
@@ -265,26 +277,3 @@ class MqttConnection:
     def _check(self) -> None:
         if self._lost:
             raise UnreachableError(f"{self._broker} is away: {self._lost}")
-
-
-async def _open(broker: Broker) -> Stream:
-    stream = await trio.open_tcp_stream(broker.address.host, broker.address.port)
-    if broker.tls is None:
-        return stream
-    secured = trio.SSLStream(stream, broker.tls, server_hostname=broker.address.host, https_compatible=True)
-    try:
-        await secured.do_handshake()
-    except BaseException:
-        await trio.aclose_forcefully(stream)
-        raise
-    return secured
-
-
-def _why(error: BaseException) -> str:
-    """In words; trio wraps the errors of the addresses that it tried, and those of TLS."""
-    if isinstance(error, trio.TooSlowError):
-        return f"no answer within {CONNECT_S:g} s"
-    cause = error.__cause__ or error
-    while isinstance(cause, BaseExceptionGroup):
-        cause = cause.exceptions[0]
-    return str(cause)

@@ -1,15 +1,17 @@
 """Answers what is asked on KubeEdge's topics: in order, and after what was asked for is on disk. A shell."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import trio
 
 from edged.device.bus import payloads, topics
 from edged.device.bus.client import Publish
+from edged.device.bus.packets import Message
 from edged.device.bus.payloads import CONFLICT, INTERNAL, NOT_FOUND, Failure, Update
-from edged.device.bus.session import Message
 from edged.device.bus.topics import OfDevice, OfNode
-from edged.device.bus.updates import Outcome, newer, plan, told_only
+from edged.device.bus.updates import Check, Outcome, newer, plan, told_only
+from edged.device.external import Told
+from edged.device.mapper import Sample
 from edged.device.worker import DEVICES, Devices
 from edged.errors import ConflictError, InvalidError, NotFoundError, ProtocolError, StorageError
 from edged.kit.log import Log
@@ -87,11 +89,11 @@ class Desk:
             intake = self._devices.intake(of.namespace, of.name)
             if intake is not None and not any(update.expected for update in updates):
                 also: list[Put] = []
-                _, told, outcomes = told_only(intake.twin, updates, self._now())
+                _, told, outcomes = told_only(intake.check, intake.wired, updates, self._now())
             elif (stored := self._store.get(of)) is not None:
                 device = typed(stored, Device)
-                twin = self._untold(device) if intake is None else intake.twin
-                body, told, outcomes = plan(stored, device, self._devices.wire, twin, updates, self._now())
+                check = _refusing(self._untold(device)) if intake is None else intake.check
+                body, told, outcomes = plan(stored, device, self._devices.wire, check, updates, self._now())
                 also = [] if body is None else [Put(of, body, stored.rv)]
             else:
                 break
@@ -104,7 +106,7 @@ class Desk:
                 continue
             except NotFoundError:
                 break
-            except (StorageError, InvalidError) as error:  # InvalidError: its model was changed meanwhile
+            except StorageError as error:
                 return [Failure(INTERNAL, str(error))] * len(updates)
             return outcomes
         else:
@@ -164,8 +166,8 @@ class Desk:
         if intake is None:
             return
         try:
-            await intake.told([payloads.parse_data(payload)], volatile=True)
-        except (ProtocolError, InvalidError, ConflictError, NotFoundError, StorageError) as error:
+            intake.hear(intake.check(payloads.parse_data(payload)))
+        except (ProtocolError, InvalidError) as error:
             if of not in self._doubted:
                 self._log.warning(f"{topics.of_device(of.namespace, of.name, topics.DATA_UPDATE)} is not taken: {error}")
             self._doubted.add(of)
@@ -188,6 +190,13 @@ class Desk:
 
     def _now(self) -> int:
         return int(self._wall() * MS)
+
+
+def _refusing(why: str) -> Check:
+    def check(_values: Mapping[str, Told]) -> dict[str, Sample]:
+        raise InvalidError(why)
+
+    return check
 
 
 def _device(stored: Object) -> Device:

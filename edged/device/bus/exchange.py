@@ -15,7 +15,8 @@ from edged.device.bus import payloads, topics
 from edged.device.bus.client import Broker, MqttConnection, Publish, connected
 from edged.device.bus.desk import Desk
 from edged.device.bus.news import Newsroom
-from edged.device.bus.session import MAX_FILTERS, Message
+from edged.device.bus.packets import Message
+from edged.device.bus.session import MAX_FILTERS
 from edged.device.worker import DEVICES, Devices
 from edged.errors import DeniedError, ExpiredError, UnreachableError
 from edged.kit.backoff import Backoff
@@ -41,12 +42,11 @@ async def serve(
     now = bus.now
     will = Message(topics.DISCONNECTED + node, payloads.connected(now(), "disconnected"))
     async with (
-        connected(broker, f"edged-{node}", clean=False, will=will) as ears,
+        connected(broker, f"edged-{node}", listens=True, will=will) as ears,
         connected(broker, f"edged-{node}-out") as mouth,
     ):
         exchange = _Exchange(node, store, devices, bus, log, ears, mouth)
-        await exchange.listen(topics.answered(node), 0)
-        await exchange.listen(topics.unanswered(), 1)
+        await exchange.listen(topics.asked(node), 1)
         await mouth.publish(topics.CONNECTED + node, payloads.connected(now(), "connected"))
         backoff.reset()
         bus.connected(True)
@@ -77,11 +77,7 @@ class _Exchange:
         self._heard: set[str] = set()  # filters of devices whose readings are told on the bus
 
     async def listen(self, filters: list[str], qos: int) -> None:
-        """Subscribe. DeniedError when the broker does not grant it.
-
-        What is answered is heard with QoS 0: the answer is its acknowledgement. With QoS 1 mosquitto has 20 messages under
-        way, keeps 1,000, and throws away what is more of a burst.
-        """
+        """Subscribe. DeniedError when the broker does not grant it."""
         for at in range(0, len(filters), MAX_FILTERS):
             if refused := await self._ears.subscribe(filters[at : at + MAX_FILTERS], qos):
                 raise DeniedError(f"the MQTT broker does not let us hear {', '.join(refused)}")

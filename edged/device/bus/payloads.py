@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from edged.device.alarms import Turn
 from edged.device.external import Told, versions
 from edged.device.readings import Reading
 from edged.errors import ProtocolError
-from edged.model.devices import Device, Twin, TwinValue
-from edged.model.values import MAX_TEXT
+from edged.model.devices import Device, DeviceProperty, Twin, TwinValue
+from edged.model.values import MAX_TEXT, to_text
 
 MAX_PAYLOAD = 256 << 10  # bytes: MAX_TWINS values of full length
 MAX_TWINS = 256  # properties in one message
@@ -224,6 +225,21 @@ def data_update(event_id: str, now_ms: int, readings: Sequence[Reading]) -> byte
     return _dump({"event_id": event_id, "timestamp": now_ms, "data": data})
 
 
+def alarm(event_id: str, now_ms: int, of: str, turn: Turn) -> bytes:
+    """`/alarm`: that of a property was raised, or cleared. Ours: KubeEdge has none."""
+    limit = turn.limit
+    what = {
+        "property": of,
+        "name": limit.name,
+        "severity": limit.severity,
+        "state": "raised" if turn.on else "cleared",
+        "value": to_text(turn.measured),
+        limit.kind: to_text(limit.limit),
+        "message": f"{of} {turn.words}",
+    }
+    return _dump({"event_id": event_id, "timestamp": now_ms, "alarm": what})
+
+
 def state_result(event_id: str, now_ms: int, device: Device) -> bytes:
     """`/state/update/result` and `/state/get/result`."""
     return _dump({"event_id": event_id, "timestamp": now_ms, "device": _summary(device)})
@@ -252,10 +268,15 @@ def connected(now_ms: int, event_type: str) -> bytes:
 
 
 def views(device: Device) -> dict[str, View]:
-    """The twin of a device: its properties with what they should be and are, and the versions of that."""
+    """The twin of a device: its properties with what they should be and are, and the versions of that.
+
+    Those that the Device does not list, which its model places or computes, follow once they have a value.
+    """
     status = {twin.property_name: twin for twin in device.status.twins}
+    listed = {each.name for each in device.spec.properties}
+    others = [DeviceProperty(name) for name in status if name not in listed]
     found = {}
-    for each in device.spec.properties:
+    for each in (*device.spec.properties, *others):
         twin = status.get(each.name, Twin(each.name))
         view: View = {}
         if each.desired.value:

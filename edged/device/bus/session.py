@@ -1,30 +1,17 @@
-"""One MQTT connection without I/O (OASIS MQTT 3.1.1): feed bytes, take events and bytes. paho-mqtt speaks, into memory.
+"""One MQTT connection without I/O: feed bytes and times, take events and bytes. Pure."""
 
-Pure but for one thing: paho reads the monotonic clock to know when to ping.
-"""
+from collections.abc import Sequence
+from typing import NamedTuple
 
-import struct
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
-
-from paho.mqtt.client import Client, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
-
+from edged.device.bus import packets
+from edged.device.bus.packets import CONNACK, Message
 from edged.errors import ProtocolError
 
-KEEPALIVE_S = 20  # a connection without traffic is asked after this, and given up as long after
+KEEPALIVE_S = 20  # how often the broker is asked whether it is there; given up when the next is due and it has not answered
 MAX_INFLIGHT = 64  # publishes that wait for their PUBACK: what a broker on the same machine has under way at full speed
-MAX_PACKET = 1 << 20  # bytes of a packet that is taken in; a twin is far smaller, and what is larger would fill the memory
+MAX_UNREAD = 4096  # messages that are taken in and not taken on
 MAX_FILTERS = 256  # topic filters of one subscription
-PUBACK, PUBACK_SIZE = 0x40, 4  # a packet's first byte, and its bytes in all (3.4)
-REFUSED = 128  # a SUBACK's code for a filter that the broker does not grant (3.9.3)
-
-
-class Message(NamedTuple):
-    """What somebody published."""
-
-    topic: str
-    payload: bytes
+MAX_MID = (1 << 16) - 1  # 2.3.1
 
 
 class Welcomed(NamedTuple):
@@ -32,7 +19,7 @@ class Welcomed(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """The broker did not take us in, and why, in its words."""
+    """The broker did not take us in, and why, in the standard's words."""
 
     reason: str
 
@@ -51,7 +38,7 @@ class Subscribed(NamedTuple):
 
 
 class Lost(NamedTuple):
-    """The connection is over: the broker closed it, or did not answer a ping."""
+    """The connection is over: we or the broker said goodbye, or it did not answer a ping."""
 
     reason: str
 
@@ -60,148 +47,127 @@ Event = Message | Welcomed | Refused | Acknowledged | Subscribed | Lost
 
 
 class MqttSession:
-    """One connection, from its CONNECT on. A new connection needs a new one. `clean`: the broker forgets it with its end.
+    """One connection, from its CONNECT on. A new connection needs a new one.
 
-    `will` is published by the broker when the connection breaks.
+    One of 3.1.1 publishes and hears, and the broker forgets it with its end. One that `listens` publishes nothing, and is of
+    MQTT 5: the broker keeps what comes for it while it is away, and has up to MAX_UNREAD messages under way to it. (By 3.1.1
+    mosquitto has 20, keeps 1,000 more, and throws away the rest of a burst.) The broker publishes `will` when the connection
+    breaks.
     """
 
-    def __init__(self, client_id: str, user: str, password: str, *, clean: bool, will: Message | None = None) -> None:
-        self._wire = _Memory()
-        self._events: list[Event] = []
+    def __init__(self, client_id: str, user: str, password: str, *, listens: bool = False, will: Message | None = None) -> None:
+        maximum = MAX_UNREAD if listens else 0
+        self._out = [packets.connect(client_id, KEEPALIVE_S, user, password, listens=maximum, will=will)]
+        self._listens = listens
         self._unread = bytearray()
-        self._unasked: list[int] = []  # publishes that nobody acknowledges: they are done when they are written
-        self._paho = paho = _Paho(self._wire, client_id, clean)
-        paho.max_inflight_messages = MAX_INFLIGHT
-        paho.max_queued_messages = MAX_INFLIGHT
-        if user:
-            paho.username_pw_set(user, password or None)
-        if will is not None:
-            paho.will_set(will.topic, will.payload, qos=1)
-        paho.on_connect = self._on_connect
-        paho.on_disconnect = lambda _c, _u, _f, code, _p: self._events.append(Lost(str(code)))
-        paho.on_subscribe = self._on_subscribe
-        paho.on_message = self._on_message
-        paho.connect("memory", keepalive=KEEPALIVE_S)
+        self._welcomed = False
+        self._last_mid = 0
+        self._publishes: set[int] = set()  # numbers of those that wait for a PUBACK, or to be written
+        self._subscriptions: dict[int, int] = {}  # of those that wait for a SUBACK, and how many filters they have
+        self._when_written: list[Event] = []
+        self._written: list[Event] = []
+        self._ping_at: float | None = None
+        self._pinged = False
 
     def receive(self, data: bytes | bytearray) -> list[Event]:
         """What came in. ProtocolError when it is no MQTT, or too large a packet; the connection is of no use then."""
         self._unread += data
-        for packet in _packets(self._unread):
-            self._wire.incoming = packet
-            if packet[0] == PUBACK and len(packet) == PUBACK_SIZE:  # paho's callback for it takes as long as all else of it
-                self._events.append(Acknowledged(int.from_bytes(packet[2:], "big")))
-            try:
-                code = self._paho.loop_read()
-            except (ValueError, LookupError, TypeError, struct.error) as error:
-                raise ProtocolError(f"the broker sends what is no MQTT: {error}") from error
-            if code == MQTTErrorCode.MQTT_ERR_PROTOCOL:
-                raise ProtocolError("the broker sends what is no MQTT")
-        return self.happened()
+        return [event for first, body in packets.cut(self._unread) if (event := self._take(first, body)) is not None]
 
-    def tick(self) -> list[Event]:
-        """Call at least every KEEPALIVE_S / 4."""
-        self._paho.loop_misc()
-        return self.happened()
+    def _take(self, first: int, body: bytes) -> Event | None:
+        kind = first & 0xF0
+        if (kind == CONNACK) is self._welcomed:
+            raise ProtocolError(f"the broker sends what is no MQTT: a packet of type {kind >> 4} at this time")
+        match kind:
+            case packets.PUBLISH:
+                message, mid = packets.published(first, body, five=self._listens)
+                if mid is not None:
+                    self._out.append(packets.puback(mid))
+                return message
+            case packets.PUBACK:
+                mid = packets.acknowledged(body)
+                if mid in self._publishes:
+                    self._publishes.remove(mid)
+                    return Acknowledged(mid)
+            case packets.SUBACK:
+                mid, granted = packets.granted(body, five=self._listens)
+                if self._subscriptions.pop(mid, 0) != len(granted):
+                    raise ProtocolError("the broker answers a subscription that was not made")
+                return Subscribed(mid, granted)
+            case packets.CONNACK:
+                self._welcomed = True
+                refusal = packets.refusal(body)
+                return Refused(refusal) if refusal else Welcomed()
+            case packets.PINGRESP:
+                self._pinged = False
+            case packets.UNSUBACK:
+                pass
+            case packets.DISCONNECT:
+                return Lost(f"it ends the connection, for the reason {body[0] if body else 0}")
+            case _:
+                raise ProtocolError(f"the broker sends what is no MQTT: a packet of type {kind >> 4}")
+        return None
+
+    def tick(self, now: float) -> list[Event]:
+        """Time passed: call at least every KEEPALIVE_S / 4, with a clock in seconds that never goes back."""
+        if self._ping_at is not None and now < self._ping_at:
+            return []
+        if self._pinged:
+            return [Lost(f"it answers no ping for {KEEPALIVE_S} s")]
+        if self._ping_at is not None and self._welcomed:
+            self._out.append(packets.PINGREQ)
+            self._pinged = True
+        self._ping_at = now + KEEPALIVE_S
+        return []
+
+    @property
+    def speaks(self) -> bool:
+        """Whether there is anything to be written."""
+        return bool(self._out)
 
     def outgoing(self) -> bytes:
-        """What is to be written now; `happened` says what came of it."""
-        while self._paho.want_write() and self._paho.socket() is not None:
-            self._paho.loop_write()
-        self._events += map(Acknowledged, self._unasked)
-        self._unasked.clear()
-        data = b"".join(self._wire.outgoing)
-        self._wire.outgoing.clear()
+        """What is to be written now; `written` says what came of it."""
+        data = b"".join(self._out)
+        self._out.clear()
+        self._written += self._when_written
+        self._when_written.clear()
         return data
+
+    def written(self) -> list[Event]:
+        """What was outgoing is written."""
+        events, self._written = self._written, []
+        self._publishes.difference_update(event.mid for event in events if isinstance(event, Acknowledged))
+        return events
 
     def publish(self, topic: str, payload: bytes, qos: int, *, retain: bool = False) -> int:
         """Publish; the number that `Acknowledged` will name. At most MAX_INFLIGHT may wait. ValueError: no topic."""
-        info = self._paho.publish(topic, payload, qos, retain)
-        if info.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
-            raise AssertionError(f"more than {MAX_INFLIGHT} publishes at a time")
-        if qos == 0:
-            self._unasked.append(info.mid)
-        return info.mid
+        if self._listens or len(self._publishes) >= MAX_INFLIGHT:
+            raise AssertionError(f"more than {MAX_INFLIGHT} publishes at a time, or any where we listen")
+        mid = self._next_mid()
+        self._out.append(packets.publish(topic, payload, mid if qos else None, retain=retain))
+        self._publishes.add(mid)
+        if not qos:
+            self._when_written.append(Acknowledged(mid))
+        return mid
 
     def subscribe(self, filters: Sequence[str], qos: int) -> int:
         """Subscribe to at most MAX_FILTERS; the number that `Subscribed` will name. ValueError: no filter."""
-        _, mid = self._paho.subscribe([(each, qos) for each in filters[:MAX_FILTERS]])
-        return mid or 0
+        mid = self._next_mid()
+        self._out.append(packets.subscribe(mid, filters[:MAX_FILTERS], qos, five=self._listens))
+        self._subscriptions[mid] = len(filters[:MAX_FILTERS])
+        return mid
 
     def unsubscribe(self, filters: Sequence[str]) -> None:
-        """End subscriptions."""
-        self._paho.unsubscribe(list(filters))
+        """End subscriptions. ValueError: no filter."""
+        self._out.append(packets.unsubscribe(self._next_mid(), filters, five=self._listens))
 
     def goodbye(self) -> None:
-        """The connection ends as it should: the broker publishes no will, and forgets a clean session."""
-        self._paho.disconnect()
+        """The connection ends as it should: the broker publishes no will, and forgets a session that does not listen."""
+        self._out.append(packets.GOODBYE)
+        self._when_written.append(Lost("we said goodbye"))
 
-    def happened(self) -> list[Event]:
-        """Events since they were last asked for."""
-        events, self._events = self._events, []
-        return events
-
-    def _on_connect(self, _client: Any, _userdata: Any, _flags: Any, code: Any, _properties: Any) -> None:
-        self._events.append(Refused(str(code)) if code.is_failure else Welcomed())
-
-    def _on_subscribe(self, _client: Any, _userdata: Any, mid: int, codes: Sequence[Any], _properties: Any) -> None:
-        self._events.append(Subscribed(mid, [code.value < REFUSED for code in codes]))
-
-    def _on_message(self, _client: Any, _userdata: Any, message: MQTTMessage) -> None:
-        self._events.append(Message(message.topic, bytes(message.payload)))
-
-
-def _packets(unread: bytearray) -> Iterator[bytes]:
-    """Whole packets (2.2), cut from `unread`. ProtocolError when one announces more than MAX_PACKET, or no length."""
-    while True:
-        length, shift = 0, 0
-        for at in range(1, 5):
-            if at >= len(unread):
-                return
-            length |= (unread[at] & 0x7F) << shift
-            shift += 7
-            if not unread[at] & 0x80:
-                break
-        else:
-            raise ProtocolError("the broker sends a packet of no length")
-        if length > MAX_PACKET:
-            raise ProtocolError(f"the broker sends a packet of {length} bytes; at most {MAX_PACKET} are taken")
-        if len(unread) <= at + length:
-            return
-        packet = bytes(unread[: at + 1 + length])
-        del unread[: at + 1 + length]
-        yield packet
-
-
-class _Memory:
-    """The socket that paho sees."""
-
-    def __init__(self) -> None:
-        self.incoming = b""
-        self.outgoing: list[bytes] = []
-
-    def recv(self, size: int) -> bytes:
-        if not self.incoming:
-            raise BlockingIOError
-        data, self.incoming = self.incoming[:size], self.incoming[size:]
-        return data
-
-    def send(self, data: bytes | bytearray) -> int:
-        self.outgoing.append(bytes(data))
-        return len(data)
-
-    def setblocking(self, flag: bool) -> None:
-        """There is nothing to block on."""
-
-    def close(self) -> None:
-        """There is nothing to close."""
-
-
-class _Paho(Client):
-    """paho's client over `wire` in the place of a socket: its one seam for this is not public."""
-
-    def __init__(self, wire: _Memory, client_id: str, clean: bool) -> None:
-        super().__init__(CallbackAPIVersion.VERSION2, client_id, clean_session=clean)
-        self._wire = wire
-
-    def _create_socket(self) -> Any:
-        return self._wire
+    def _next_mid(self) -> int:
+        while True:
+            self._last_mid = self._last_mid % MAX_MID + 1
+            if self._last_mid not in self._publishes and self._last_mid not in self._subscriptions:
+                return self._last_mid

@@ -8,7 +8,7 @@ from typing import NamedTuple
 DEVICE = "$hw/events/device/"
 NODE = "$hw/events/node/"
 DATA = "$ke/events/device/"
-DATA_UPDATE = "/data/update"
+DATA_UPDATE, ALARM = "/data/update", "/alarm"
 CONNECTED, DISCONNECTED = "$hw/events/connected/", "$hw/events/disconnected/"
 
 TWIN_UPDATE, TWIN_GET, CLOUD_UPDATED = "/twin/update", "/twin/get", "/twin/cloud_updated"
@@ -35,15 +35,9 @@ class OfNode(NamedTuple):
     what: str
 
 
-def answered(node: str) -> list[str]:
-    """The filters of what this node is asked, and answers."""
-    asked = [what for what in ASKED if what != CLOUD_UPDATED]
-    return [*(f"{DEVICE}+/+{what}" for what in asked), *(f"{NODE}{node}{what}" for what in MEMBERS_ASKED)]
-
-
-def unanswered() -> list[str]:
-    """The filters of what this node is told, and does."""
-    return [f"{DEVICE}+/+{CLOUD_UPDATED}"]
+def asked(node: str) -> list[str]:
+    """The filters of what this node is asked."""
+    return [*(f"{DEVICE}+/+{what}" for what in ASKED), *(f"{NODE}{node}{what}" for what in MEMBERS_ASKED)]
 
 
 def read(topic: str, node: str) -> OfDevice | OfNode | None:
@@ -60,7 +54,7 @@ def read(topic: str, node: str) -> OfDevice | OfNode | None:
 
 def of_device(namespace: str, name: str, what: str) -> str:
     """The topic of a device."""
-    return f"{DATA if what == DATA_UPDATE else DEVICE}{namespace}/{name}{what}"
+    return f"{DATA if what in {DATA_UPDATE, ALARM} else DEVICE}{namespace}/{name}{what}"
 
 
 def of_node(node: str, what: str) -> str:

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from edged.device.bus.payloads import BAD_REQUEST, NOT_FOUND, Failure, Update, View
-from edged.device.external import CLOUD_VERSION, EDGE_VERSION, ExternalTwin, Told, next_version, versions
+from edged.device.external import CLOUD_VERSION, EDGE_VERSION, Told, next_version, versions
+from edged.device.mapper import Sample
 from edged.device.wiring import Wired, Wiring
 from edged.errors import InvalidError
 from edged.model.devices import Device
@@ -14,6 +15,7 @@ from edged.model.meta import JSON
 from edged.model.objects import Object, dump
 
 Wire = Callable[[Device], Wiring]
+Check = Callable[[Mapping[str, Told]], dict[str, Sample]]  # what told values mean; InvalidError: why they are not taken
 Outcome = dict[str, View | None] | Failure
 
 
@@ -21,39 +23,43 @@ class Plan(NamedTuple):
     """What to write (`body` None: the Device stays as it is), which values to take in, and how each update is answered."""
 
     body: bytes | None
-    told: list[Mapping[str, Told]]
+    told: list[dict[str, Sample]]
     outcomes: list[Outcome]
 
 
-def told_only(twin: ExternalTwin, updates: Sequence[Update], now_ms: int) -> Plan:
+def told_only(check: Check, wired: Mapping[str, Wired], updates: Sequence[Update], now_ms: int) -> Plan:
     """The plan for updates that say only what is: they are most, and leave the Device as it is."""
-    told: list[Mapping[str, Told]] = []
+    told: list[dict[str, Sample]] = []
     outcomes: list[Outcome] = []
     for update in updates:
-        failure = _untold(twin, update)
-        if failure is None:
-            told.append(update.actual)
-        outcomes.append(failure or _outcome(update, twin.wired, now_ms))
+        meant = _meant(check, update)
+        if isinstance(meant, Failure):
+            outcomes.append(meant)
+        else:
+            told.append(meant)
+            outcomes.append(_outcome(update, wired, now_ms))
     return Plan(None, told, outcomes)
 
 
-def plan(stored: Object, device: Device, wire: Wire, twin: ExternalTwin | str, updates: Sequence[Update], now_ms: int) -> Plan:
+def plan(stored: Object, device: Device, wire: Wire, check: Check, updates: Sequence[Update], now_ms: int) -> Plan:
     """The plan for `updates`, in their order. `wire` gives the wiring of a Device as it would be.
 
-    `twin` takes in values that are told; or says why none are. An update that is wrong in one property is refused whole.
+    An update that is wrong in one property is refused whole.
     """
     body: JSON = msgspec.json.decode(stored.body)
     wired = {each.name: each for each in wire(device).properties}
-    told: list[Mapping[str, Told]] = []
+    told: list[dict[str, Sample]] = []
     outcomes: list[Outcome] = []
     changed = False
     for update in updates:
         candidate = _desiring(body, wired, update, now_ms) if update.expected else body
-        failure = _refusal(candidate, wire, wired, update) or _untold(twin, update)
-        if failure is None:
-            body, changed = candidate, changed or bool(update.expected)
-            told += [update.actual] if update.actual else []
-        outcomes.append(failure or _outcome(update, wired, now_ms))
+        meant = _refusal(candidate, wire, wired, update) or _meant(check, update)
+        if isinstance(meant, Failure):
+            outcomes.append(meant)
+            continue
+        body, changed = candidate, changed or bool(update.expected)
+        told += [meant] if meant else []
+        outcomes.append(_outcome(update, wired, now_ms))
     return Plan(dump(body) if changed else None, told, outcomes)
 
 
@@ -68,16 +74,11 @@ def newer(device: Device, update: Update) -> tuple[Update, list[str]]:
     return update._replace(expected=taken, actual={}), [name for name in update.expected if name not in taken]
 
 
-def _untold(twin: ExternalTwin | str, update: Update) -> Failure | None:
-    if not update.actual:
-        return None
-    if isinstance(twin, str):
-        return Failure(BAD_REQUEST, twin)
+def _meant(check: Check, update: Update) -> dict[str, Sample] | Failure:
     try:
-        twin.check(update.actual)
+        return check(update.actual) if update.actual else {}
     except InvalidError as error:
         return Failure(BAD_REQUEST, str(error))
-    return None
 
 
 def _desiring(body: JSON, wired: Mapping[str, Wired], update: Update, now_ms: int) -> JSON:

@@ -7,7 +7,6 @@ its order, and the answers cross back together: so a thousand reports a second c
 import asyncio
 import os
 from collections.abc import Awaitable, Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -169,11 +168,10 @@ class Dmi:
 
     async def _serve(self, asks: Batches[_Ask | None]) -> None:
         """Until cancelled, by trio or with the loop. UnreachableError: the socket cannot be made."""
-        with suppress(FileNotFoundError):
-            self._socket.unlink()
         serving = Server([_Service(asks)])
         mask = os.umask(0o177)  # nobody but the owner, from the first moment on
         try:
+            self._socket.unlink(missing_ok=True)
             await serving.start(path=str(self._socket))
         except OSError as error:
             raise UnreachableError(f"{self._socket} cannot be listened at: {error.strerror}") from error
@@ -185,8 +183,7 @@ class Dmi:
         finally:
             serving.close()
             await serving.wait_closed()
-            with suppress(FileNotFoundError):
-                self._socket.unlink()
+            self._socket.unlink(missing_ok=True)
 
 
 class _Service:

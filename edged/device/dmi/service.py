@@ -72,7 +72,8 @@ class Service:
     async def take(self, namespace: str, name: str, said: Sequence[Said]) -> None:
         """What a mapper says of a device goes into its twin. NotFoundError, InvalidError."""
         values = {each.property: Told(each.value, each.time) for each in said}
-        self._intake(namespace, name).hear(values)
+        intake = self._intake(namespace, name)
+        intake.hear(intake.check(values))
 
     async def state(self, namespace: str, name: str, state: str) -> None:
         """A device is as a mapper says. NotFoundError, InvalidError."""
@@ -82,7 +83,7 @@ class Service:
 
     def _intake(self, namespace: str, name: str) -> Intake:
         found = self._devices.intake(namespace, name)
-        if found is None or not isinstance(found.twin.wiring.mapper, Spoken):
+        if found is None or not isinstance(found.wiring.mapper, Spoken):
             raise NotFoundError(f"there is no Device {namespace}/{name} on this node whose values come from a mapper")
         return found
 

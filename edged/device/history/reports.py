@@ -30,7 +30,7 @@ class Report(NamedTuple):
     @property
     def size(self) -> int:
         """Bytes that it takes in memory and, before compression, in the file: about."""
-        texts = sum(len(each.value) + len(each.property) for each in self.readings)
+        texts = sum([len(each.value) + len(each.property) for each in self.readings])
         return REPORT_BYTES + len(self.device) + texts + READING_BYTES * len(self.readings)
 
 
@@ -55,10 +55,11 @@ def blocks(reports: Sequence[Report]) -> Iterator[Sequence[Report]]:
     """The same reports in pieces of about BLOCK_BYTES, one report at least in each."""
     begin = size = 0
     for at, report in enumerate(reports):
-        if size and size + report.size > BLOCK_BYTES:
+        more = report.size
+        if size and size + more > BLOCK_BYTES:
             yield reports[begin:at]
             begin, size = at, 0
-        size += report.size
+        size += more
     if begin < len(reports):
         yield reports[begin:]
 

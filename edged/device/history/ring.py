@@ -20,6 +20,7 @@ from edged.device.readings import Reading
 from edged.errors import ProtocolError, StorageError
 from edged.kit.files import PRIVATE_FILE, sync
 from edged.kit.log import Log
+from edged.kit.sqlite import transaction
 from edged.store.faults import is_damage, why
 from edged.store.replace import discard, finish, new_path, replace
 
@@ -130,7 +131,7 @@ class Ring:
     def _write(self, batch: Batch) -> int:
         connection, before = self._connection or self._open(), self._size
         try:
-            with connection:
+            with transaction(connection):
                 for reports in blocks(batch.reports):
                     self._insert(connection, reports, int(batch.wall))
                 _keep_ways(connection, batch.cursors)

@@ -25,6 +25,7 @@ class Tail:
     def __init__(self) -> None:
         self._reports: deque[Report] = deque()
         self._times: deque[float] = deque()  # when each was appended
+        self._sizes: deque[int] = deque()  # of each, in bytes
         self._size = 0
         self._not_before = -math.inf  # of the next commit
 
@@ -35,7 +36,8 @@ class Tail:
         """Keep a report; how many older ones had to go for it, unsaved."""
         self._reports.append(report)
         self._times.append(now)
-        self._size += report.size
+        self._sizes.append(report.size)
+        self._size += self._sizes[-1]
         dropped = 0
         while self._size > MAX_TAIL and len(self._reports) > 1:
             self._pop()
@@ -73,7 +75,8 @@ class Tail:
 
     def _pop(self) -> None:
         self._times.popleft()
-        self._size -= self._reports.popleft().size
+        self._reports.popleft()
+        self._size -= self._sizes.popleft()
 
     def due(self, cursors: Mapping[str, int]) -> float:
         """When these reports must be written; infinity: there are none. `cursors`: up to which id each way has acknowledged."""

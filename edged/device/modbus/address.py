@@ -39,6 +39,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ca
     data_bits: int = 8
     parity: str = "none"
     stop_bits: Annotated[int, msgspec.Meta(ge=1, le=2)] = 1
+    rs485_enabled: bool = False
     framing: Literal["tcp", "rtu"] | None = None
     timeout: Annotated[int, msgspec.Meta(ge=1, le=MAX_TIMEOUT_MS)] | None = None
     retries: Annotated[int, msgspec.Meta(ge=0, le=MAX_RETRIES)] | None = None
@@ -59,13 +60,14 @@ class Network(NamedTuple):
 
 
 class Serial(NamedTuple):
-    """A serial line. `parity` is N, E or O."""
+    """A serial line. `parity` is N, E or O; with `rs485` the driver has the transceiver send only while there is a frame."""
 
     path: str
     baud: int = 9600
     data_bits: int = 8
     parity: str = "N"
     stop_bits: int = 1
+    rs485: bool = False
 
     def __str__(self) -> str:
         return f"{self.path} ({self.baud} {self.data_bits}{self.parity}{self.stop_bits})"
@@ -117,7 +119,7 @@ def address(config: JSON) -> Address:
     line: Network | Serial = Network(given.ip, given.port, rtu)
     if given.serial_port:
         parity = PARITIES[given.parity.lower()]
-        line = Serial(given.serial_port, given.baud_rate, given.data_bits, parity, given.stop_bits)
+        line = Serial(given.serial_port, given.baud_rate, given.data_bits, parity, given.stop_bits, given.rs485_enabled)
     return Address(line, given.slave_id, patience, given.max_gap)
 
 
@@ -136,6 +138,8 @@ def _mistakes(given: Config) -> list[tuple[str, str]]:
             found.append(("parity", f"expected none, even or odd, got {given.parity}"))
         if given.framing == "tcp":
             found.append(("framing", "a serial line speaks rtu"))
+    elif given.rs485_enabled:
+        found.append(("rs485Enabled", "is for a serialPort"))
     if (given.serial_port or given.framing == "rtu") and not 1 <= given.slave_id <= MAX_UNIT:
         found.append(("slaveID", f"expected a whole number from 1 to {MAX_UNIT}, got {given.slave_id}"))
     return found

@@ -1,5 +1,6 @@
 """Modbus registers and coils as values of a model: types, scale, byte and register order, both ways and exact."""
 
+import math
 import struct
 from collections.abc import Callable
 from decimal import Decimal
@@ -7,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from edged.device.floats import FORMATS, exact
 from edged.device.mapper import PropertyError
 from edged.model.values import EXACT, Value, to_text
 
@@ -23,8 +25,6 @@ MAX_BITS = 2000  # coils or discrete inputs in one answer (section 6.1)
 MAX_WRITTEN = 123  # registers in one write (section 6.12)
 ADDRESSES = 65536
 
-FLOATS = {2: ">e", 4: ">f", 8: ">d"}  # bytes: struct's code
-INFINITE = (float("inf"), float("-inf"))
 ONE, ZERO = Decimal(1), Decimal(0)
 
 Decode = Callable[[bytes], Value]
@@ -162,28 +162,16 @@ def _signed(data: bytes) -> Decimal:
 
 
 def _decode_float(data: bytes) -> Decimal:
-    (number,) = struct.unpack(FLOATS[len(data)], data)
-    if number != number or number in INFINITE:  # noqa: PLR0124  NaN is the number unlike itself
-        raise PropertyError(f"holds {number}, which is no number")
-    return Decimal(repr(number) if len(data) == 8 else _shortest(number, data))
-
-
-def _shortest(number: float, data: bytes) -> str:
-    """The fewest digits that mean this 16-bit or 32-bit float and no other: 21.6, not 21.600000381469727."""
-    code = FLOATS[len(data)]
-    for digits in range(6 if len(data) == 4 else 3, 9):
-        short = format(number, f".{digits}g")
-        if struct.pack(code, float(short)) == data:
-            return short
-    return format(number, ".9g")
+    (number,) = struct.unpack(FORMATS[len(data)], data)
+    return exact(number, len(data))
 
 
 def _pack_float(size: int, number: Decimal) -> bytes:
-    code = FLOATS[size]
+    code = FORMATS[size]
     try:
         data = struct.pack(code, float(number))
     except OverflowError as error:
         raise ValueError(f"{to_text(number)} is too large for a {8 * size}-bit float") from error
-    if struct.unpack(code, data)[0] in INFINITE:
+    if math.isinf(struct.unpack(code, data)[0]):
         raise ValueError(f"{to_text(number)} is too large for a {8 * size}-bit float")
     return data

@@ -4,12 +4,16 @@ import contextlib
 import errno
 import fcntl
 import os
+import struct
 import termios
 
 import trio
 
 from edged.device.modbus.address import Serial
 
+TIOCSRS485 = 0x542F  # of x86 and ARM (linux/serial.h)
+RS485 = struct.Struct("=3I20x")  # serial_rs485: flags, and ms of rest before and after a frame
+ENABLED, RTS_ON_SEND = 1, 2  # RTS is high while it sends, as transceivers are wired
 GONE = {errno.EIO, errno.ENXIO, errno.ENODEV}  # a port that was pulled out
 
 
@@ -21,6 +25,8 @@ class SerialPort:
         try:
             self._claim()
             self._set(line)
+            if line.rs485:
+                self._switch_direction()
         except BaseException:
             os.close(self._fd)
             raise
@@ -46,6 +52,13 @@ class SerialPort:
             termios.tcflush(self._fd, termios.TCIOFLUSH)
         except termios.error as error:
             raise OSError(error.args[0], f"is no serial port: {error.args[-1]}") from error
+
+    def _switch_direction(self) -> None:
+        try:
+            fcntl.ioctl(self._fd, TIOCSRS485, RS485.pack(ENABLED | RTS_ON_SEND, 0, 0))
+        except OSError as error:
+            text = f"rs485Enabled: its driver does not switch directions ({error.strerror}); an adapter may do that by itself"
+            raise OSError(error.errno, text) from error
 
     async def send_all(self, data: bytes) -> None:
         """Give all of it to the driver. BrokenResourceError when the port is gone."""

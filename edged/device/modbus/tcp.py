@@ -50,8 +50,9 @@ class TcpLine(Line[trio.SocketStream]):
                     await self._read_until(mine, stream)
                 if mine.outcome is not None and patience.turnaround_s:
                     await trio.sleep(patience.turnaround_s)
-            with trio.move_on_at(sent + patience.timeout_s):
-                await self._read_until(mine, stream)
+            if mine.outcome is None:
+                with trio.move_on_at(sent + patience.timeout_s):
+                    await self._read_until(mine, stream)
         finally:
             if transaction is not None and self._waiting.get(transaction) is mine:
                 del self._waiting[transaction]

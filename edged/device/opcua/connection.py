@@ -19,6 +19,7 @@ from cryptography import x509
 from edged.device.aio import Batches
 from edged.device.mapper import Found, PropertyError, Want
 from edged.device.opcua.access import Access
+from edged.device.opcua.frames import Channel
 from edged.device.opcua.nodes import KEPT_S, Address, Node
 from edged.device.opcua.subscription import Heard, Subscription
 from edged.device.opcua.trust import Trust
@@ -50,6 +51,7 @@ class Connection:
         self._trust = trust
         self._client = Client(address.url, timeout=address.timeout)
         self._client.name = self._client.description = "edged"
+        self._client.uaclient = Channel(address.timeout)
         self._client.session_timeout = int(KEPT_S * 1000)
         self._client.secure_channel_timeout = CHANNEL_MS
         self._client.uaclient.session = _Session(self._client.uaclient)
@@ -210,16 +212,24 @@ class Connection:
 
     async def read(self, nodes: Sequence[Node]) -> list[Found]:
         """What is at these nodes, in their order."""
-        return await self._translated(lambda: self._access.read(nodes))
+        return await self._asked(lambda: self._access.read(nodes))
 
     async def write(self, node: Node, value: Value) -> None:
         """Write a value as the node's own type. PropertyError: the type cannot hold it, or the server refuses."""
-        await self._translated(lambda: self._access.write(node, value))
+        await self._asked(lambda: self._access.write(node, value))
 
     async def call(self, method: str, arguments: Sequence[Value]) -> list[Value]:
         """Call a method that the device's `methods` names. PropertyError: there is none, or the server refuses."""
-        return await self._translated(lambda: self._access.call(method, arguments))
+        return await self._asked(lambda: self._access.call(method, arguments))
 
     async def subscribe(self, wants: Sequence[Want[Node]]) -> frozenset[Node]:
         """Have these monitored; what the server takes is returned. The same as before goes on without a gap."""
-        return await self._translated(lambda: self._subscription.subscribe(wants))
+        return await self._asked(lambda: self._subscription.subscribe(wants))
+
+    async def _asked(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """An error that ends the session leaves it to `open`, as a channel that breaks does: what is queued is not lost."""
+        try:
+            return await self._translated(work)
+        except (UnreachableError, ProtocolError) as error:
+            self._lose(error)
+            raise

@@ -8,6 +8,7 @@ from edged.device.aio import Aio, Batches
 from edged.device.mapper import Found, Heard, Mapper, Mappers, Want
 from edged.device.opcua import nodes
 from edged.device.opcua.connection import Connection
+from edged.device.opcua.frames import bound_arrays
 from edged.device.opcua.nodes import KEPT_S, Address, Node
 from edged.device.opcua.trust import Trust
 from edged.model.meta import JSON
@@ -112,4 +113,5 @@ class OpcUa:
 
 def make(mappers: Mappers) -> Mapper[Address, Node]:
     """The mapper of this node."""
+    bound_arrays()
     return OpcUa(mappers.aio, Trust(mappers.state_dir / "opcua"))

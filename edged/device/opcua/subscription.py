@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 from asyncua import ua
 
 from edged.device.aio import Batches
@@ -16,9 +17,13 @@ from edged.device.opcua.variants import found, words
 from edged.errors import UnreachableError
 from edged.model.values import NUMBERS
 
+MAX_MESSAGE_VALUES = 1000  # of a message: what was queued for minutes comes in pieces that fit frames.MAX_MESSAGE
 SILENT_S = 3 * KEEP_ALIVE_MS / 1000  # a subscription that says nothing for so long is dead
 NO_FILTER = {"BadFilterNotAllowed", "BadMonitoredItemFilterUnsupported", "BadMonitoredItemFilterInvalid"}
 NO_FILTER |= {"BadDeadbandFilterInvalid"}
+TRANSFERRED = (
+    "GoodSubscriptionTransferred"  # by us, as a rule; were it another client, nothing more would come, which is noticed
+)
 NO_SUBSCRIPTION = {"BadNoSubscription", "BadSubscriptionIdInvalid"}
 
 Heard = tuple[Node, Found]
@@ -33,6 +38,7 @@ class Subscription:
         self._messages = Messages()
         self.wants: tuple[Want[Node], ...] = ()
         self._hearing: frozenset[Node] = frozenset()
+        self._missed: set[Node] = set()  # of these changes were lost, which is to be said with the next value
         self._alive_at = -math.inf
         self._publisher: asyncio.Task[None] | None = None
 
@@ -46,6 +52,7 @@ class Subscription:
         before = self._id
         if before and wants == self.wants:
             return self._hearing
+        self._missed = set(self._hearing) if wants == self.wants else set()  # the server gave up what it had queued
         self.wants, self._hearing, self._id = wants, frozenset(), 0
         if wants:
             await self._make(times(min(want.cycle_s for want in wants)))
@@ -54,7 +61,9 @@ class Subscription:
         return self._hearing
 
     async def _make(self, asked: Times) -> None:
-        parameters = ua.CreateSubscriptionParameters(asked.publishing_ms, asked.lifetime, asked.keep_alive, 0, True, 0)
+        parameters = ua.CreateSubscriptionParameters(
+            asked.publishing_ms, asked.lifetime, asked.keep_alive, MAX_MESSAGE_VALUES, True, 0
+        )
         try:
             made = await self._session.create_subscription(parameters, lambda _: None)
         except ua.UaStatusCodeError:
@@ -143,15 +152,18 @@ class Subscription:
             self._messages.passed(message.SequenceNumber)
             missing.append(message.SequenceNumber)
         if lost:  # what changed in it may not change again
-            hearing = list(self._hearing)
-            self._heard.put(list(zip(hearing, await self._access.read(hearing), strict=True)))
+            self._missed, hearing = set(self._hearing), list(self._hearing)
+            found_now = await self._access.read(hearing)
+            self._heard.put([(node, self._with_gap(node, what)) for node, what in zip(hearing, found_now, strict=True)])
         return missing
 
     async def _republished(self, number: int) -> Any:
         """A message again; None when the server does not have it any more."""
         try:
             message = await self._session.republish(self._id, number)
-        except ua.UaStatusCodeError:
+        except (OSError, TimeoutError):
+            raise
+        except Exception:  # refused, or it cannot be understood: it would end each session anew
             return None
         return message if message.NotificationData and message.SequenceNumber == number else None
 
@@ -162,12 +174,18 @@ class Subscription:
                 for item in data.MonitoredItems:
                     if 0 <= item.ClientHandle < len(self.wants):
                         node = self.wants[item.ClientHandle].point
-                        heard.append((node, found(node.type, item.Value)))
-            elif isinstance(data, ua.StatusChangeNotification):
+                        heard.append((node, self._with_gap(node, found(node.type, item.Value))))
+            elif isinstance(data, ua.StatusChangeNotification) and data.Status.name != TRANSFERRED:
                 self._id = 0
                 raise UnreachableError(f"ends what is monitored: {words(data.Status)}")
         if heard:
             self._heard.put(heard)
+
+    def _with_gap(self, node: Node, what: Found) -> Found:
+        if node not in self._missed or isinstance(what, PropertyError):
+            return what
+        self._missed.discard(node)
+        return msgspec.structs.replace(what, gap=True)
 
 
 def _item(handle: int, place: Any, want: Want[Node], *, filtered: bool) -> Any:

@@ -24,6 +24,7 @@ INTEGERS = {  # variant type: bits, signed
     Type.UInt64: (64, False),
 }
 FLOATS = {Type.Float: 3.4028235677973366e38, Type.Double: float("inf")}  # the first that no longer fits
+OVERFLOW = 0x480  # the bits of a StatusCode that say so: the server's queue did not hold all values (Part 4, 7.39.1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -38,7 +39,8 @@ def found(type_: str, data: ua.DataValue) -> Found:
         if data.StatusCode is not None and data.StatusCode.is_bad():
             return PropertyError(f"has no value: {words(data.StatusCode)}")
         time = data.SourceTimestamp or data.ServerTimestamp
-        return Sample(value(type_, data.Value), None if time is None else _seconds(time))
+        gap = data.StatusCode is not None and data.StatusCode.value & OVERFLOW == OVERFLOW
+        return Sample(value(type_, data.Value), None if time is None else _seconds(time), gap)
     except PropertyError as error:
         return error
 
@@ -103,7 +105,7 @@ def _plain(type_: Any, held: Any) -> Value:
     if type_ in INTEGERS:
         return Decimal(int(held))
     if type_ in FLOATS:
-        return exact(held, single=type_ == Type.Float)
+        return exact(held, 4 if type_ == Type.Float else 8)
     if type_ == Type.Boolean:
         return bool(held)
     if type_ == Type.ByteString:

@@ -11,7 +11,7 @@ from edged.device.bus.client import Broker, MqttConnection, Publish, connected
 from edged.device.push.parcels import Credentials, Parcel, Target, document, encode
 from edged.device.push.web import tls_context
 from edged.errors import InvalidError
-from edged.kit.address import parse_address
+from edged.kit.broker import parse_broker
 
 MAX_PAYLOAD = (256 << 20) - (1 << 17)  # bytes: a packet has 256 MB with its topic (MQTT 3.1.1, section 2.2.3)
 
@@ -19,9 +19,9 @@ MAX_PAYLOAD = (256 << 20) - (1 << 17)  # bytes: a packet has 256 MB with its top
 @asynccontextmanager
 async def mqtt_sender(target: Target, credentials: Credentials, node: str, client_id: str) -> AsyncIterator["MqttSender"]:
     """A Sender to one broker, connected. UnreachableError, DeniedError."""
-    scheme, _, where = target.url.partition("://")
-    tls = tls_context(credentials.ca) if scheme == "ssl" else None
-    broker = Broker(parse_address(where), tls, credentials.user, credentials.password)
+    address, secure = parse_broker(target.url)
+    tls = tls_context(credentials.ca) if secure else None
+    broker = Broker(address, tls, credentials.user, credentials.password)
     async with connected(broker, client_id) as connection:
         yield MqttSender(connection, node)
 

@@ -91,7 +91,8 @@ class Document(msgspec.Struct, frozen=True):
 
 def document(parcel: Parcel, node: str) -> Document:
     """What http and mqtt send of a parcel."""
-    return Document(node, parcel.id, parcel.namespace, parcel.device, [Said(*each) for each in parcel.readings])
+    readings = [Said(each.property, each.type, each.value, each.time) for each in parcel.readings]
+    return Document(node, parcel.id, parcel.namespace, parcel.device, readings)
 
 
 def encode(value: Any) -> bytes:
@@ -101,7 +102,7 @@ def encode(value: Any) -> bytes:
 
 def size(parcel: Parcel) -> int:
     """Bytes that it takes on its way, about."""
-    return 100 + sum(60 + len(each.property) + len(each.value) for each in parcel.readings)
+    return 100 + sum([60 + len(each.property) + len(each.value) for each in parcel.readings])
 
 
 _ENCODER = msgspec.json.Encoder()

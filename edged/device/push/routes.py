@@ -1,19 +1,29 @@
 """From the pushMethods of Devices to targets and routes, and every mistake with the path of its field (pure)."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from edged.device.push.parcels import TIMEOUT_S, Credentials, Route, Target
 from edged.errors import DeniedError
-from edged.kit.address import parse_address
+from edged.kit.address import Address, parse_address
+from edged.kit.broker import parse_broker
 from edged.model.devices import Device
-from edged.model.push import PushMethod
+from edged.model.push import (
+    MysqlClient,
+    PushHttp,
+    PushInflux,
+    PushMethod,
+    PushMqtt,
+    PushOtel,
+    RedisClient,
+    TdengineClient,
+)
 
 MAX_TIMEOUT_S = 300  # of a pushMethod: a target that takes longer is away
 MAX_TOPIC = 65535  # bytes (MQTT 3.1.1, section 4.7.3)
 WEB_PORTS = {"http": 80, "https": 443}
-BROKER_PORTS = {"tcp": 1883, "mqtt": 1883, "ssl": 8883, "tls": 8883, "mqtts": 8883}
 NEEDS = {"influxdb2": ("TOKEN",), "mysql": ("PASSWORD",), "TDEngine": ("USERNAME", "PASSWORD")}
 MAY_HAVE = {"redis": ("PASSWORD",)}  # from the environment, as KubeEdge's mappers; a Secret may have all, for any method
 
@@ -72,94 +82,76 @@ def credentials(target: Target, secret: Mapping[str, str] | None, environ: Mappi
 
 def _methods(push: PushMethod, device: str, name: str) -> Iterator[tuple[str, Callable[[], Found]]]:
     """(path below pushMethod, what finds the target: ValueError with the rest of the path and what is wrong)."""
-    if (http := push.http) is not None:
-        yield "http", lambda: _http(http.host_name, http.port, http.request_path, http.timeout)
-    if (mqtt := push.mqtt) is not None:
-        yield "mqtt", lambda: _mqtt(mqtt.address, mqtt.qos, Route(mqtt.topic, retained=mqtt.retained))
-    if (otel := push.otel) is not None:
-        yield "otel", lambda: (Target("otel", _web(".endpointURL", otel.endpoint_url, "/v1/metrics")), Route())
+    if push.http is not None:
+        yield "http", partial(_http, push.http)
+    if push.mqtt is not None:
+        yield "mqtt", partial(_mqtt, push.mqtt)
+    if push.otel is not None:
+        yield "otel", partial(_otel, push.otel)
     if (db := push.db_method) is None:
         return
-    if (influx := db.influxdb2) is not None:
-        client, data = influx.client, influx.data
-        route = Route(data.measurement or device, data.field_key or name, tuple(sorted(data.tag.items())))
-        yield (
-            "dbMethod.influxdb2",
-            lambda: (
-                Target(
-                    "influxdb2",
-                    _web(".influxdb2ClientConfig.url", client.url, ""),
-                    (
-                        _given(".influxdb2ClientConfig.org", client.org),
-                        _given(".influxdb2ClientConfig.bucket", client.bucket),
-                    ),
-                ),
-                route,
-            ),
-        )
-    if (redis := db.redis) is not None:
-        at = ".redisClientConfig.addr"
-        yield (
-            "dbMethod.redis",
-            lambda: (Target("redis", _address(at, redis.client.addr, 6379), (str(redis.client.db),)), Route()),
-        )
-    if (taos := db.tdengine) is not None:
-        at_taos = ".TDEngineClientConfig"
-        yield (
-            "dbMethod.TDEngine",
-            lambda: (
-                Target(
-                    "TDEngine",
-                    _address(f"{at_taos}.addr", taos.client.addr, 6041),
-                    (_given(f"{at_taos}.dbName", taos.client.db_name),),
-                ),
-                Route(),
-            ),
-        )
-    if (mysql := db.mysql) is not None:
-        at_mysql = ".mysqlClientConfig"
-        yield (
-            "dbMethod.mysql",
-            lambda: (
-                Target(
-                    "mysql",
-                    _address(f"{at_mysql}.addr", mysql.client.addr, 3306),
-                    (
-                        _given(f"{at_mysql}.database", mysql.client.database),
-                        _given(f"{at_mysql}.userName", mysql.client.user_name),
-                    ),
-                ),
-                Route(),
-            ),
-        )
+    if db.influxdb2 is not None:
+        yield "dbMethod.influxdb2", partial(_influxdb2, db.influxdb2, device, name)
+    if db.redis is not None:
+        yield "dbMethod.redis", partial(_redis, db.redis.client)
+    if db.tdengine is not None:
+        yield "dbMethod.TDEngine", partial(_tdengine, db.tdengine.client)
+    if db.mysql is not None:
+        yield "dbMethod.mysql", partial(_mysql, db.mysql.client)
 
 
-def _http(host: str, port: int, path: str, timeout: int) -> Found:
-    if not 0 <= timeout <= MAX_TIMEOUT_S:
-        raise ValueError(f".timeout: expected seconds up to {MAX_TIMEOUT_S}, got {timeout}")
-    if not 0 <= port <= 65535:
-        raise ValueError(f".port: expected a port, got {port}")
-    if not path.startswith("/") or not path.isprintable() or " " in path:
-        raise ValueError(f".requestPath: expected a path that begins with /, got {path!r}")
-    url = host if "://" in host else f"http://{host}"
-    base = _web(".hostName", f"{url}:{port}" if port else url, "")
-    return Target("http", base, timeout_s=timeout or TIMEOUT_S), Route(path)
+def _http(push: PushHttp) -> Found:
+    if not 0 <= push.timeout <= MAX_TIMEOUT_S:
+        raise ValueError(f".timeout: expected seconds up to {MAX_TIMEOUT_S}, got {push.timeout}")
+    if not 0 <= push.port <= 65535:
+        raise ValueError(f".port: expected a port, got {push.port}")
+    if not push.request_path.startswith("/") or not push.request_path.isprintable() or " " in push.request_path:
+        raise ValueError(f".requestPath: expected a path that begins with /, got {push.request_path!r}")
+    url = push.host_name if "://" in push.host_name else f"http://{push.host_name}"
+    base = _web(".hostName", f"{url}:{push.port}" if push.port else url)
+    return Target("http", base, timeout_s=push.timeout or TIMEOUT_S), Route(push.request_path)
 
 
-def _mqtt(address: str, qos: int, route: Route) -> Found:
-    scheme, _, rest = address.rpartition("://")
-    if (scheme or "tcp") not in BROKER_PORTS:
-        raise ValueError(f".address: expected tcp://host:port or ssl://host:port, got {address!r}")
-    secured = BROKER_PORTS[scheme or "tcp"] == BROKER_PORTS["ssl"]
-    where = _address(".address", rest.rstrip("/"), BROKER_PORTS[scheme or "tcp"])
-    if not 0 < len(route.topic.encode()) <= MAX_TOPIC or set(route.topic) & {"+", "#", "\0"}:
-        raise ValueError(f".topic: expected the name of a topic, without wildcards, got {route.topic[:100]!r}")
-    if qos not in (0, 1, 2):
-        raise ValueError(f".qos: expected 0, 1 or 2, got {qos}")
-    return Target("mqtt", f"{'ssl' if secured else 'tcp'}://{where}"), route
+def _mqtt(push: PushMqtt) -> Found:
+    try:
+        broker, secure = parse_broker(push.address)
+    except ValueError as error:
+        raise ValueError(f".address: {error}") from error
+    if not 0 < len(push.topic.encode()) <= MAX_TOPIC or set(push.topic) & {"+", "#", "\0"}:
+        raise ValueError(f".topic: expected the name of a topic, without wildcards, got {push.topic[:100]!r}")
+    if push.qos not in (0, 1, 2):
+        raise ValueError(f".qos: expected 0, 1 or 2, got {push.qos}")
+    return Target("mqtt", f"{'ssl' if secure else 'tcp'}://{broker}"), Route(push.topic, retained=push.retained)
 
 
-def _web(path: str, text: str, default_path: str) -> str:
+def _otel(push: PushOtel) -> Found:
+    return Target("otel", _web(".endpointURL", push.endpoint_url, "/v1/metrics")), Route()
+
+
+def _influxdb2(push: PushInflux, device: str, name: str) -> Found:
+    client, data = push.client, push.data
+    where = _web(".influxdb2ClientConfig.url", client.url)
+    names = (_given(".influxdb2ClientConfig.org", client.org), _given(".influxdb2ClientConfig.bucket", client.bucket))
+    route = Route(data.measurement or device, data.field_key or name, tuple(sorted(data.tag.items())))
+    return Target("influxdb2", where, names), route
+
+
+def _redis(client: RedisClient) -> Found:
+    return Target("redis", _address(".redisClientConfig.addr", client.addr, 6379), (str(client.db),)), Route()
+
+
+def _tdengine(client: TdengineClient) -> Found:
+    where = _address(".TDEngineClientConfig.addr", client.addr, 6041)
+    return Target("TDEngine", where, (_given(".TDEngineClientConfig.dbName", client.db_name),)), Route()
+
+
+def _mysql(client: MysqlClient) -> Found:
+    where = _address(".mysqlClientConfig.addr", client.addr, 3306)
+    names = (_given(".mysqlClientConfig.database", client.database), _given(".mysqlClientConfig.userName", client.user_name))
+    return Target("mysql", where, names), Route()
+
+
+def _web(path: str, text: str, default_path: str = "") -> str:
     """A URL as it is asked; ValueError when it is none. What is secret has no place in it."""
     try:
         url = urlsplit(text)
@@ -170,8 +162,7 @@ def _web(path: str, text: str, default_path: str) -> str:
         raise ValueError(f"{path}: expected http://host[:port][/path], got {text!r}")
     if url.username is not None or url.password is not None:
         raise ValueError(f"{path}: a user and password belong into a Secret, named in pushMethod.secretName")
-    host = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
-    return f"{url.scheme}://{_address(path, f'{host}:{port}', port)}{url.path.rstrip('/') or default_path}"
+    return f"{url.scheme}://{_address(path, str(Address(url.hostname, port)), port)}{url.path.rstrip('/') or default_path}"
 
 
 def _address(path: str, text: str, port: int) -> str:

@@ -10,16 +10,15 @@ import trio
 from edged.device.push.form import Answer, Form, Request, Verdict, accepted
 from edged.device.push.parcels import Credentials, Parcel, Target
 from edged.errors import DeniedError, InvalidError, UnreachableError
-from edged.kit.address import Address, parse_address
+from edged.kit.address import parse_address
+from edged.kit.http import exchange
+from edged.kit.tcp import Stream, open_stream, why
 
 CONNECT_S = 10.0  # for TCP and TLS together
 MAX_ANSWER = 64 << 10  # bytes of an answer's body: of more the rest is not read, and the connection is closed
 TEXT = 200  # characters of an answer that are told
-RECEIVE = 16 << 10  # bytes asked of the stream at once
 BAD_PARCELS = {400, 413, 415, 422}  # what was sent is not taken; fewer, or others, may be
 LATER = {408, 425, 429}  # RFC 9110, RFC 8470, RFC 6585: to be asked again
-
-Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
 
 class WebSender:
@@ -86,49 +85,18 @@ class WebSender:
 
     async def _dialogue(self, request: Request) -> Answer:
         if self._stream is None:
-            self._stream = await _open(self._address, self._tls)
+            with trio.fail_after(CONNECT_S):
+                self._stream = await open_stream(self._address, self._tls)
             self._http = h11.Connection(h11.CLIENT)
-        head = {
+        headers = {
             "Host": str(self._address),
             "Content-Type": request.content_type,
             "Content-Length": str(len(request.body)),
             **request.headers,
         }
-        event = h11.Request(method="POST", target=self._path + request.path, headers=list(head.items()))
-        pieces = [self._http.send(each) or b"" for each in (event, h11.Data(data=request.body), h11.EndOfMessage())]
-        await self._stream.send_all(b"".join(pieces))
-        return await self._answer(self._stream)
-
-    async def _answer(self, stream: Stream) -> Answer:
-        status, body = 0, b""
-        while True:
-            event = self._http.next_event()
-            if event is h11.NEED_DATA:
-                self._http.receive_data(bytes(await stream.receive_some(RECEIVE)))
-            elif isinstance(event, h11.Response):
-                status = event.status_code
-            elif isinstance(event, h11.Data):
-                body += event.data
-                if len(body) > MAX_ANSWER:
-                    return Answer(status, body[:MAX_ANSWER])
-            elif isinstance(event, h11.EndOfMessage):
-                return Answer(status, body)
-            elif not isinstance(event, h11.InformationalResponse):
-                raise trio.BrokenResourceError("it closed the connection")
-
-
-async def _open(address: Address, tls: ssl.SSLContext | None) -> Stream:
-    with trio.fail_after(CONNECT_S):
-        stream = await trio.open_tcp_stream(address.host, address.port)
-        if tls is None:
-            return stream
-        secured = trio.SSLStream(stream, tls, server_hostname=address.host, https_compatible=True)
-        try:
-            await secured.do_handshake()
-        except BaseException:
-            await trio.aclose_forcefully(stream)
-            raise
-        return secured
+        event = h11.Request(method="POST", target=self._path + request.path, headers=list(headers.items()))
+        head, found = await exchange(self._stream, self._http, event, request.body, MAX_ANSWER)
+        return Answer(head.status_code, found)
 
 
 def tls_context(ca: str) -> ssl.SSLContext:
@@ -140,14 +108,6 @@ def tls_context(ca: str) -> ssl.SSLContext:
         except (ssl.SSLError, ValueError) as error:
             raise DeniedError(f"ca.crt of the Secret holds no certificate in PEM: {error}") from error
     return context
-
-
-def why(error: BaseException) -> str:
-    """In words; trio wraps the errors of the addresses that it tried, and those of TLS."""
-    cause = error.__cause__ or error
-    while isinstance(cause, BaseExceptionGroup):
-        cause = cause.exceptions[0]
-    return str(getattr(cause, "strerror", None) or cause)
 
 
 def _said(answer: Answer) -> str:

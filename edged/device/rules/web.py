@@ -1,7 +1,7 @@
 """HTTP/1.1 in small (RFC 9112, with h11): one question to a server, and a door that answers. Every size and wait is bounded."""
 
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -11,16 +11,15 @@ import trio
 
 from edged.errors import UnreachableError
 from edged.kit.address import Address
+from edged.kit.http import RECEIVE, exchange
+from edged.kit.tcp import Stream, open_stream, why
 
 MAX_BODY = 1 << 20  # bytes of a message: a reading or a command is far smaller, and a hundred of them are in memory at most
 MAX_CLIENTS = 64  # of a door, at a time; further ones wait
 ASK_S = 10.0  # for a whole question and its answer, as KubeEdge's ServiceBus waits
 ANSWER_S = 30.0  # for a client to send its request, and to take its answer
-RECEIVE = 64 << 10  # bytes asked of a stream at once
 TEXT = "text/plain; charset=utf-8"
 SERVICE_UNAVAILABLE = 503
-
-Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
 
 class Asked(NamedTuple):
@@ -56,7 +55,7 @@ async def ask(url: str, method: str, content_type: str, body: bytes) -> Answer:
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
         with trio.fail_after(ASK_S):
-            stream = await _open(address, ssl.create_default_context() if secure else None)
+            stream = await open_stream(address, ssl.create_default_context() if secure else None)
             try:
                 return await _dialogue(stream, address, method, target, content_type, body)
             finally:
@@ -66,7 +65,7 @@ async def ask(url: str, method: str, content_type: str, body: bytes) -> Answer:
     except h11.ProtocolError as error:
         raise UnreachableError(f"{address}: no exchange of HTTP/1.1: {error}") from error
     except (OSError, trio.BrokenResourceError, UnicodeError) as error:
-        raise UnreachableError(f"{address} cannot be reached: {_why(error)}") from error
+        raise UnreachableError(f"{address} cannot be reached: {why(error)}") from error
 
 
 async def serve(address: Address, handle: Handle, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
@@ -116,8 +115,7 @@ async def _asked(stream: trio.SocketStream, http: h11.Connection) -> Asked | Ans
             if len(body) > MAX_BODY:
                 return text(413, f"at most {MAX_BODY} bytes are taken")
         elif isinstance(event, h11.EndOfMessage) and head is not None:
-            content_type = next((value.decode("latin-1") for name, value in head.headers if name == b"content-type"), "")
-            return Asked(head.method.decode("ascii"), head.target.decode("latin-1"), content_type, body)
+            return Asked(head.method.decode("ascii"), head.target.decode("latin-1"), _content_type(head), body)
         else:
             raise trio.BrokenResourceError("the client closed the connection")
 
@@ -130,7 +128,8 @@ async def _send(stream: trio.SocketStream, http: h11.Connection, answer: Answer)
     headers += [("Content-Type", answer.content_type)] if answer.content_type else []
     head = h11.Response(status_code=code, headers=headers)
     try:
-        await stream.send_all(b"".join(_pieces(http, [head, h11.Data(data=answer.body), h11.EndOfMessage()])))
+        said = [http.send(each) or b"" for each in (head, h11.Data(data=answer.body), h11.EndOfMessage())]
+        await stream.send_all(b"".join(said))
         await stream.send_eof()
         with trio.move_on_after(1.0):  # what it still sends would make its system throw our answer away
             while await stream.receive_some(RECEIVE):
@@ -144,45 +143,11 @@ async def _dialogue(stream: Stream, address: Address, method: str, target: str, 
     headers = [("Host", str(address)), ("Content-Length", str(len(body))), ("Connection", "close")]
     headers += [("Content-Type", content_type)] if content_type else []
     request = h11.Request(method=method, target=target, headers=headers)
-    await stream.send_all(b"".join(_pieces(http, [request, h11.Data(data=body), h11.EndOfMessage()])))
-    code, kind, found = 0, "", b""
-    while True:
-        event = http.next_event()
-        if event is h11.NEED_DATA:
-            http.receive_data(bytes(await stream.receive_some(RECEIVE)))
-        elif isinstance(event, h11.Response):
-            code = event.status_code
-            kind = next((value.decode("latin-1") for name, value in event.headers if name == b"content-type"), "")
-        elif isinstance(event, h11.Data):
-            found += event.data
-            if len(found) > MAX_BODY:
-                raise UnreachableError(f"{address} answers with more than {MAX_BODY} bytes")
-        elif isinstance(event, h11.EndOfMessage):
-            return Answer(code, kind, found)
-        elif not isinstance(event, h11.InformationalResponse):
-            raise trio.BrokenResourceError("it closed the connection")
+    head, found = await exchange(stream, http, request, body, MAX_BODY)
+    if len(found) > MAX_BODY:
+        raise UnreachableError(f"{address} answers with more than {MAX_BODY} bytes")
+    return Answer(head.status_code, _content_type(head), found)
 
 
-def _pieces(http: h11.Connection, events: Sequence[h11.Event]) -> list[bytes]:
-    return [http.send(event) or b"" for event in events]
-
-
-async def _open(address: Address, tls: ssl.SSLContext | None) -> Stream:
-    stream = await trio.open_tcp_stream(address.host, address.port)
-    if tls is None:
-        return stream
-    secured = trio.SSLStream(stream, tls, server_hostname=address.host, https_compatible=True)
-    try:
-        await secured.do_handshake()
-    except BaseException:
-        await trio.aclose_forcefully(stream)
-        raise
-    return secured
-
-
-def _why(error: BaseException) -> str:
-    """In words; trio wraps the errors of the addresses that it tried, and those of TLS."""
-    cause = error.__cause__ or error
-    while isinstance(cause, BaseExceptionGroup):
-        cause = cause.exceptions[0]
-    return str(cause)
+def _content_type(head: h11.Request | h11.Response) -> str:
+    return next((value.decode("latin-1") for name, value in head.headers if name == b"content-type"), "")

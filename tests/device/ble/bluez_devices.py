@@ -1,6 +1,7 @@
 """A thermometer and a beacon in BlueZ's D-Bus interface, as python-dbusmock has it; run by the system's own Python.
 
-Lines on standard input, each answered `done`: `notify HEX`, `advertise HEX`, `break`, `hide`, `show`, `get`.
+Lines on standard input, each answered `done`: `notify HEX`, `advertise HEX`, `break`, `hide`, `show`, `get`, `paired`,
+`refuse` and `accept` (connections).
 """
 
 # ruff: noqa: T201  what is printed is the answer
@@ -19,6 +20,10 @@ SHORT = "0000{}-0000-1000-8000-00805f9b34fb"
 READ = f'ret = self.props["{GATT}"]["Value"]'
 WRITE = f'self.props["{GATT}"]["Value"] = args[0]'
 REFUSE = 'raise dbus.exceptions.DBusException("Not permitted", name="org.bluez.Error.NotPermitted")'
+FAIL = 'raise dbus.exceptions.DBusException("Connection Failed", name="org.bluez.Error.Failed")'
+CONNECTED = f'["{DEVICE}", {{"Connected": dbus.Boolean(True, variant_level=1)}}, []]'
+CONNECT = f'self.connected = True\nself.EmitSignal(dbus.PROPERTIES_IFACE, "PropertiesChanged", "sa{{sv}}as", {CONNECTED})'
+PAIR = f'self.UpdateProperties("{DEVICE}", {{"Paired": dbus.Boolean(True)}})\n{CONNECT}'  # BlueZ connects to pair
 DATA = {"temperature": b"\x6e\x08", "setpoint": b"\x15", "secret": b"\0"}
 FLAGS = {"temperature": ["read", "notify"], "setpoint": ["read", "write"], "secret": ["read"]}
 UUIDS = {"temperature": SHORT.format("2a6e"), "setpoint": SHORT.format("fff1"), "secret": SHORT.format("fff2")}
@@ -73,7 +78,9 @@ def main() -> None:
     for path in (sensor, beacon):
         nothing = {"ManufacturerData": dbus.Dictionary({}, signature="qv"), "ServiceData": dbus.Dictionary({}, signature="sv")}
         resolved = {"ServicesResolved": dbus.Boolean(path == sensor)}
-        change(bus, path, DEVICE, {**nothing, **resolved})
+        services = {"UUIDs": dbus.Array([SHORT.format("181a")] if path == sensor else [], signature="s")}
+        change(bus, path, DEVICE, {**nothing, **resolved, **services})
+    thing(bus, sensor).AddMethod(DEVICE, "Pair", "", "", PAIR, dbus_interface=MOCK)  # the template's makes a telephone of it
     advertise(bus, beacon, b"\x10\x27")
     service = f"{sensor}/service000a"
     properties = {
@@ -117,9 +124,13 @@ def act(bus: Any, word: Any, data: Any, sensor: Any, beacon: Any, paths: Any) ->
         advertise(bus, beacon, data)
     elif word == "break":
         thing(bus, sensor).Disconnect(dbus_interface=DEVICE)
+    elif word in {"refuse", "accept"}:
+        thing(bus, sensor).AddMethod(DEVICE, "Connect", "", "", FAIL if word == "refuse" else CONNECT, dbus_interface=MOCK)
     elif word == "get":
         held = thing(bus, paths["setpoint"]).ReadValue({}, dbus_interface=GATT)
         print("value", bytes(held).hex(), flush=True)
+    elif word == "paired":
+        print("paired", bool(thing(bus, sensor).Get(DEVICE, "Paired", dbus_interface=dbus.PROPERTIES_IFACE)), flush=True)
 
 
 main()

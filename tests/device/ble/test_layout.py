@@ -1,4 +1,5 @@
 from decimal import Decimal
+from random import Random
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from edged.device.mapper import PropertyError
 from edged.errors import InvalidError
 
 UUID = {"characteristicUUID": "2A6E"}
+TYPES = ("INT", "FLOAT", "DOUBLE", "BOOLEAN", "STRING", "BYTES")
 
 
 @pytest.mark.parametrize(
@@ -60,6 +62,43 @@ def test_encoded() -> None:
         field("STRING", UUID | {"length": 4}).encode("Küche"[:4])
     assert not field("INT", UUID | {"type": "uint8", "offset": 1}).writable
     assert not field("INT", {"manufacturer": 0x0499, "type": "uint8"}).writable
+
+
+FUZZED = 50_000
+SCALES = ({}, {"scale": "0.01"}, {"scale": "-1e30", "add": "1e-30"}, {"scale": "123456789012345678901234567890"})
+STEPS = [{"operationType": kind, "operationValue": "-3e-30"} for kind in ("Multiply", "Add", "Divide", "Subtract")]
+CONVERTERS = (
+    {"startIndex": 3, "endIndex": 2, "shiftRight": 2, "orderOfOperations": STEPS[:2]},
+    {"startIndex": 0, "endIndex": 511, "shiftLeft": 64, "orderOfOperations": STEPS * 3},
+)
+
+
+def layouts() -> list[Any]:
+    """Fields of every kind."""
+    numbers = [
+        ({"type": kind, "offset": offset, "order": order} | scale, type_)
+        for kind in CODES
+        for offset in (0, 1, 511)
+        for order in ("little", "big")
+        for scale in SCALES
+        for type_ in ("INT", "DOUBLE", "BOOLEAN", "STRING")
+    ]
+    plain = [({"offset": at, "length": size}, type_) for at in (0, 511) for size in (1, 8, 512) for type_ in TYPES]
+    words = [({"dataWrite": {"ON": [1], "OFF": [0, 0]}}, type_) for type_ in TYPES]
+    converted = [({"dataConverter": each}, type_) for each in CONVERTERS for type_ in ("INT", "FLOAT", "BOOLEAN", "STRING")]
+    return [field(type_, UUID | config) for config, type_ in numbers + plain * 10 + words * 10 + converted * 20]
+
+
+def test_fifty_thousand_values_of_a_hostile_device() -> None:
+    random, fields, refused = Random(7), layouts(), 0
+    for _ in range(FUZZED):
+        made, data = random.choice(fields), random.randbytes(random.choice((0, 1, 2, 4, 8, 20, 512)))
+        try:
+            assert isinstance(made.decode(data), bool | Decimal | str | bytes)
+        except PropertyError as error:
+            assert str(error)
+            refused += 1
+    assert 0 < refused < FUZZED
 
 
 @given(st.binary(max_size=20), st.sampled_from(sorted(CODES)), st.integers(0, 8), st.sampled_from(["INT", "FLOAT", "BOOLEAN"]))

@@ -17,7 +17,7 @@ def temperature(ble: Any) -> Any:
     return ble.point("FLOAT", {"characteristicUUID": "2a6e", "type": "int16", "scale": "0.01"})
 
 
-@pytest.mark.parametrize("how", [{"macAddress": "AA:BB:CC:DD:EE:01"}, {"name": "kitchen"}])
+@pytest.mark.parametrize("how", [{"macAddress": "AA:BB:CC:DD:EE:01"}, {"name": "kitchen"}, {"service": "181a"}])
 async def test_read_and_write(ble: Any, bluez: Any, how: dict[str, str]) -> None:
     setpoint = ble.point("INT", {"characteristicUUID": "fff1", "type": "uint8"})
     secret, none = (ble.point("INT", {"characteristicUUID": uuid}) for uuid in ("fff2", "fff9"))
@@ -135,6 +135,52 @@ async def test_connections_are_limited(ble: Any, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(UnreachableError, match="waits for one of the 1 connections of this node"):
         await ble.connect(ble.address({"name": "tag", "timeout": 5}))
     await first.aclose()
+    second = await ble.connect(ble.address({"name": "kitchen", "timeout": 5}))
+    assert isinstance((await second.read([temperature(ble)]))[0], Sample)
+    await second.aclose()
+
+
+async def test_a_connection_that_could_not_be_made_holds_no_place(
+    ble: Any, bluez: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(radio, "MAX_LINKS", 1)
+    bluez.tell("refuse")
+    for _ in range(2):
+        with pytest.raises(UnreachableError, match=r"is not reached: .*Connection Failed"):
+            await ble.connect(ble.address(KITCHEN))
+    bluez.tell("accept")
+    session = await ble.connect(ble.address(KITCHEN))
+    await session.aclose()
+
+
+async def test_a_device_is_paired_once(ble: Any, bluez: Any) -> None:
+    assert bluez.tell("paired") == "paired False"
+    for _ in range(2):
+        session = await ble.connect(ble.address({**KITCHEN, "pair": True}))
+        assert bluez.tell("paired") == "paired True"
+        assert isinstance((await session.read([temperature(ble)]))[0], Sample)
+        await session.aclose()
+
+
+@pytest.mark.parametrize("how", [{"macAddress": "AA:BB:CC:DD:EE:02"}, {"service": "fcd2"}])
+async def test_a_beacon_is_found(ble: Any, bluez: Any, how: dict[str, str]) -> None:
+    bluez.tell("advertise 1027")
+    session = await ble.connect(ble.address({**how, "beacon": True, "timeout": 5}))
+    field = ble.point("INT", {"manufacturer": 0x0499, "type": "uint16"})
+    assert await session.read([field]) == [Sample(Decimal(10000))]
+    await session.aclose()
+
+
+async def test_bytes_that_hold_nothing_are_the_fault_of_one_property(ble: Any, bluez: Any) -> None:
+    session = await ble.connect(ble.address(KITCHEN))
+    setpoint = ble.point("INT", {"characteristicUUID": "fff1", "type": "uint8"})
+    for data in ("", "6e", "00" * 512):
+        bluez.tell(f"notify {data}")
+        found = await session.read([temperature(ble), setpoint])
+        assert isinstance(found[0], Sample if len(data) > 2 else PropertyError)
+        assert isinstance(found[1], Sample)
+    bluez.tell("notify 6e08")
+    await session.aclose()
 
 
 async def test_a_machine_without_bluetooth(ble: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,16 +26,22 @@ class Talk:
     def __init__(self, fleet: Any, broker: Mosquitto) -> None:
         self.fleet, self.broker = fleet, broker
         self.node = f"gw-{uuid.uuid4().hex[:8]}"
-        self.devices: Devices = fleet.devices(self.node)
+        self.devices: Devices = fleet.devices(self.node, take_alarm=lambda *turned: self.bus.take_alarm(*turned))  # noqa: PLW0108  it is made below
         settings = BrokerSettings(f"tcp://127.0.0.1:{broker.port}")
         self.bus = Bus(settings, fleet.store, self.devices, self.node, time.time, random.Random(3), Log(stream=fleet.log))
         self.app: MqttConnection
+        self.serving: trio.CancelScope
 
     async def apply(self, name: str, *, protocol: str = "mqtt", **properties: Any) -> None:
         """A Device of this node with the model of all devices here."""
-        of = {"protocol": {"protocolName": protocol}, "node": self.node, "name": name}
+        of = {"protocol": {"protocolName": protocol, "configData": {}}, "node": self.node, "name": name}
         value = self.fleet.parts.device_json(**of, **{each: {"visitors": {}, **more} for each, more in properties.items()})
         await self.fleet.apply(value)
+
+    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """The bus, until `serving` is cancelled."""
+        with trio.CancelScope() as self.serving:
+            await self.bus.run(task_status=task_status)
 
     async def until(self, what: Callable[[], bool]) -> None:
         with trio.fail_after(PATIENCE_S):
@@ -70,7 +76,7 @@ def talks(fleet_of_devices: Any, parts: Any) -> Callable[[Mosquitto], Any]:
         async with trio.open_nursery() as nursery:
             await talk.apply("lamp", temperature={}, setpoint={})
             await nursery.start(talk.devices.run)
-            await nursery.start(talk.bus.run)
+            await nursery.start(talk.serve)
             await talk.until(lambda: talk.bus.is_connected)
             async with connected(Broker(Address("127.0.0.1", broker.port)), f"app-{talk.node}") as talk.app:
                 await talk.app.subscribe(["$hw/#", "$ke/#"])

@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -10,12 +8,6 @@ import trio
 from tests.device.broker import Mosquitto, in_time
 
 LAMP = "$hw/events/device/default/lamp"
-
-
-def test_nothing_of_mqtt_is_loaded_before_it_is_needed() -> None:
-    program = "import sys, edged.daemon; print([name for name in sys.modules if 'paho' in name])"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.tool("mosquitto")
@@ -33,6 +25,23 @@ async def test_a_broker_goes_and_comes_back(talks: Callable[..., Any], own_mosqu
         assert said[0].startswith("no MQTT: the MQTT broker at")
         assert said[-1] == "the MQTT broker is there"
         assert len(said) <= 3
+
+
+@pytest.mark.tool("mosquitto")
+@in_time
+async def test_what_is_asked_while_the_node_is_away_is_answered_when_it_is_back(
+    talks: Callable[..., Any], mosquitto: Mosquitto
+) -> None:
+    async with talks(mosquitto) as talk:
+        talk.serving.cancel()
+        await talk.until(lambda: not talk.bus.is_connected)
+        for number in "12":
+            await talk.say(f"{LAMP}/twin/update", event_id=number, twin={"temperature": {"actual": {"value": number}}})
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(talk.serve)
+            answers = await talk.hear(f"{LAMP}/twin/update/result", 2)
+            assert [answer["event_id"] for answer in answers] == ["1", "2"]
+            talk.serving.cancel()
 
 
 @pytest.mark.tool("mosquitto")

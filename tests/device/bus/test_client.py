@@ -12,6 +12,7 @@ import trio.testing
 
 from edged.device.bus import client
 from edged.device.bus.client import Broker, Publish, connected
+from edged.device.bus.session import MAX_UNREAD
 from edged.errors import DeniedError, UnreachableError
 from edged.kit.address import Address
 from tests.device.broker import Mosquitto, in_time
@@ -62,14 +63,29 @@ async def test_a_topic_that_cannot_be_published_to_harms_nobody(mosquitto: Mosqu
 
 @in_time
 async def test_what_comes_while_away_is_kept_when_asked_for(mosquitto: Mosquitto) -> None:
-    async with connected(at(mosquitto), "keeps", clean=False) as one:
+    async with connected(at(mosquitto), "keeps", listens=True) as one:
         await one.subscribe(["kept"])
     async with connected(at(mosquitto), "other") as other:
         await other.publish("kept", b"1")
-    async with connected(at(mosquitto), "keeps", clean=False) as one:
+    async with connected(at(mosquitto), "keeps", listens=True) as one:
         assert [each.payload for each in await one.receive()] == [b"1"]
     async with connected(at(mosquitto), "keeps"):
         pass  # a clean session ends what is kept
+
+
+@pytest.mark.tool("mosquitto_pub")
+@in_time
+async def test_a_burst_is_kept_for_a_listener_that_is_held_up(mosquitto: Mosquitto) -> None:
+    count = MAX_UNREAD + 500
+    async with connected(at(mosquitto), "held-up", listens=True) as one:
+        await one.subscribe(["burst"])
+        argv = ["mosquitto_pub", "-p", str(mosquitto.port), "-t", "burst", "-q", "1", "-l"]
+        lines = "".join(f"{number}\n" for number in range(count))
+        subprocess.run(argv, input=lines.encode(), check=True)
+        heard: list[int] = []
+        while len(heard) < count:
+            heard += [int(each.payload) for each in await one.receive()]
+        assert heard == list(range(count))
 
 
 @in_time

@@ -81,6 +81,22 @@ async def test_a_window_of_updates_is_answered_in_order_and_written_together(tal
 
 
 @in_time
+async def test_what_is_computed_from_what_is_told_is_in_the_twin(talks: Talks, mosquitto: Mosquitto) -> None:
+    async with talks(mosquitto) as talk:
+        model = json.loads(json.dumps(talk.fleet.parts.MODEL))
+        model["spec"]["properties"].append({"name": "gap", "type": "FLOAT", "expression": "setpoint - temperature"})
+        await talk.fleet.apply(model)
+        await talk.until(lambda: bool(talk.devices.intake("default", "lamp").wiring.computed))
+        twin = {"temperature": {"actual": {"value": "20"}}, "setpoint": {"actual": {"value": "21.5"}}}
+        await talk.say(f"{LAMP}/twin/update", event_id="1", twin=twin)
+        (told,) = await talk.hear(f"{LAMP}/twin/update/document")
+        assert told["twin"]["gap"]["current"]["actual"]["value"] == "1.5"
+        found = await talk.ask(f"{LAMP}/twin/get", event_id="2")
+        assert found["twin"]["gap"]["actual"]["value"] == "1.5"
+        assert [(each.property, each.value) for _, each in talk.fleet.readings][-1] == ("gap", "1.5")
+
+
+@in_time
 async def test_states_are_told_and_asked(talks: Talks, mosquitto: Mosquitto) -> None:
     async with talks(mosquitto) as talk:
         answer = await talk.ask(f"{LAMP}/state/update", event_id="1", state="offline")

@@ -24,6 +24,35 @@ async def test_readings_of_devices_that_are_read_are_told_and_others_not_again(t
 
 
 @in_time
+async def test_alarms_of_all_devices_are_told(talks: Talks, mosquitto: Mosquitto) -> None:
+    topic, hot = "$ke/events/device/default/{}/alarm", [{"name": "hot", "above": "25", "hysteresis": "1"}]
+    async with talks(mosquitto) as talk:
+        update = "$hw/events/device/default/lamp/twin/update"
+        await talk.ask(update, twin={"temperature": {"actual": {"value": "26"}}})
+        await talk.apply("lamp", temperature={"alarms": hot})
+        (raised,) = await talk.hear(topic.format("lamp"))
+        assert raised["alarm"] == {
+            "property": "temperature",
+            "name": "hot",
+            "severity": "warning",
+            "state": "raised",
+            "value": "26",
+            "above": "25",
+            "message": "temperature is 26, the limit is above 25",
+        }
+        for value in ("24.5", "24"):
+            await talk.say(update, twin={"temperature": {"actual": {"value": value}}})
+        (cleared,) = await talk.hear(topic.format("lamp"))
+        assert (cleared["alarm"]["state"], cleared["alarm"]["value"]) == ("cleared", "24")
+        assert raised["event_id"] != cleared["event_id"]
+        assert raised["timestamp"] <= cleared["timestamp"]
+        config = {"visitors": {"configData": {"kind": "constant", "value": "30"}}}
+        await talk.apply("boiler", protocol="virtual", temperature={**config, "alarms": hot})
+        (raised,) = await talk.hear(topic.format("boiler"))
+        assert raised["alarm"]["value"] == "30"
+
+
+@in_time
 async def test_the_node_comes_and_goes(talks: Talks, mosquitto: Mosquitto) -> None:
     async with talks(mosquitto) as first, talks(mosquitto) as talk:
         (came,) = await first.hear(f"$hw/events/connected/{talk.node}")

@@ -3,11 +3,13 @@ import struct
 
 import pytest
 
+from edged.device.bus.packets import MAX_PACKET, Message
 from edged.device.bus.session import (
-    MAX_PACKET,
+    KEEPALIVE_S,
+    MAX_INFLIGHT,
+    MAX_UNREAD,
     Acknowledged,
     Lost,
-    Message,
     MqttSession,
     Refused,
     Subscribed,
@@ -19,7 +21,7 @@ CONNACK = b"\x20\x02\x00\x00"
 
 
 def session(user: str = "", password: str = "") -> MqttSession:
-    return MqttSession("gw-a", user, password, clean=True)
+    return MqttSession("gw-a", user, password)
 
 
 def welcome() -> MqttSession:
@@ -42,10 +44,10 @@ def test_it_introduces_itself() -> None:
     assert sent.endswith(b"\0\4gw-a\0\4anna\0\6secret")
 
 
-def test_a_refusal_has_its_reason() -> None:
-    made = session()
-    events = made.receive(b"\x20\x02\x00\x05")
-    assert events[0] == Refused("Not authorized")
+@pytest.mark.parametrize("code", [5, 0x87])
+def test_a_refusal_has_its_reason(code: int) -> None:
+    assert session().receive(bytes((0x20, 2, 0, code))) == [Refused("Not authorized")]
+    assert session().receive(b"\x20\x02\x00\xff") == [Refused("for the reason 255")]
 
 
 def test_publishes_are_acknowledged_by_number() -> None:
@@ -59,7 +61,7 @@ def test_what_needs_no_acknowledgement_is_done_when_it_is_written() -> None:
     made = welcome()
     mid = made.publish("a/b", b"x", 0)
     assert made.outgoing() == b"\x30\x06\x00\x03a/bx"
-    assert made.happened() == [Acknowledged(mid)]
+    assert made.written() == [Acknowledged(mid)]
 
 
 def test_a_subscription_says_what_was_granted() -> None:
@@ -87,7 +89,29 @@ def test_a_goodbye_is_said() -> None:
     made = welcome()
     made.goodbye()
     assert made.outgoing() == b"\xe0\x00"
-    assert [type(event) for event in made.happened()] == [Lost]
+    assert [type(event) for event in made.written()] == [Lost]
+
+
+def test_a_will_is_left_with_the_broker() -> None:
+    sent = MqttSession("gw", "", "", will=Message("gone", b"now")).outgoing()
+    assert sent == b"\x10\x19\0\4MQTT\4\x0e\0\x14\0\2gw\0\4gone\0\3now"
+
+
+def test_who_listens_speaks_mqtt_5() -> None:
+    made = MqttSession("gw", "", "", listens=True, will=Message("gone", b"now"))
+    properties = b"\x08\x11\xff\xff\xff\xff\x21" + struct.pack("!H", MAX_UNREAD)
+    assert made.outgoing() == b"\x10\x23\0\4MQTT\5\x0c\0\x14" + properties + b"\0\2gw" + b"\0" + b"\0\4gone\0\3now"
+    assert made.receive(b"\x20\x06\0\0\3\x22\0\x0a") == [Welcomed()]
+    mid = made.subscribe(["a"], 1)
+    assert made.outgoing() == b"\x82\x07" + struct.pack("!H", mid) + b"\0\0\1a\1"
+    assert made.receive(b"\x90\x04" + struct.pack("!H", mid) + b"\0\1") == [Subscribed(mid, [True])]
+    assert made.receive(b"\x32\x0c\0\1a\x12\x34\5\2\0\0\0\7x") == [Message("a", b"x")]
+    assert made.outgoing() == b"\x40\x02\x12\x34"
+    made.unsubscribe(["a"])
+    assert made.outgoing().endswith(b"\0\0\1a")
+    with pytest.raises(AssertionError):
+        made.publish("a", b"", 1)
+    assert [type(each) for each in made.receive(b"\xe0\1\x8e")] == [Lost]
 
 
 def test_a_packet_has_a_limit() -> None:
@@ -97,6 +121,52 @@ def test_a_packet_has_a_limit() -> None:
         welcome().receive(b"\x30\xff\xff\xff\xff")
 
 
+@pytest.mark.parametrize("first", [b"\x20\x02\x00\x00", b"\xa0\x00", b"\x90\x03\x00\x07\x01"])
+def test_what_does_not_fit_the_dialogue_is_refused(first: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        welcome().receive(first)
+    with pytest.raises(ProtocolError, match="at this time"):
+        session().receive(publish("a", b""))
+
+
+def test_what_was_not_published_is_not_acknowledged() -> None:
+    made = welcome()
+    mid = made.publish("a", b"", 1)
+    puback = b"\x40\x02" + struct.pack("!H", mid)
+    assert made.receive(b"\x40\x02\x12\x34" + puback + puback) == [Acknowledged(mid)]
+
+
+def test_numbers_in_use_are_not_given_again() -> None:
+    made = welcome()
+    waits = made.publish("a", b"", 1)
+    for _ in range(70_000):
+        mid = made.publish("b", b"", 1)
+        assert mid != waits
+        assert 0 < mid < 1 << 16
+        made.receive(b"\x40\x02" + struct.pack("!H", mid))
+
+
+def test_no_more_wait_than_may() -> None:
+    made = welcome()
+    for _ in range(MAX_INFLIGHT):
+        made.publish("a", b"", 1)
+    with pytest.raises(AssertionError):
+        made.publish("a", b"", 1)
+
+
+def test_a_broker_that_answers_no_ping_is_lost() -> None:
+    made = welcome()
+    assert made.tick(1000.0) == []
+    made.outgoing()
+    assert made.tick(1000.0 + KEEPALIVE_S) == []
+    assert made.outgoing() == b"\xc0\x00"
+    made.receive(b"\xd0\x00")
+    assert made.tick(1000.0 + 2 * KEEPALIVE_S) == []
+    assert made.outgoing() == b"\xc0\x00"
+    assert made.tick(999.9 + 3 * KEEPALIVE_S) == []
+    assert [type(each) for each in made.tick(1000.0 + 3 * KEEPALIVE_S)] == [Lost]
+
+
 def test_whatever_comes_only_a_protocol_error_comes_of_it() -> None:
     """Valid packets, cut, flipped and doubled, and random bytes."""
     seed = 11
@@ -104,7 +174,7 @@ def test_whatever_comes_only_a_protocol_error_comes_of_it() -> None:
     valid = [CONNACK, publish("a/b", b"payload"), b"\x32\x06\x00\x01a\x12\x34x", b"\x90\x03\x00\x01\x01", b"\x40\x02\x00\x01"]
     valid += [b"\xd0\x00", b"\x34\x06\x00\x01a\x12\x34x", b"\x62\x02\x12\x34", b"\x50\x02\x00\x01", b"\xb0\x02\x00\x01"]
     refused = 0
-    for _ in range(3000):
+    for _ in range(17_000):  # three packets at a time
         made = session()
         made.publish("a", b"", 1)
         data = bytearray(b"".join(dice.choices(valid, k=dice.randrange(1, 6))))

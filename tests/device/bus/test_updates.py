@@ -1,11 +1,15 @@
 import json
+from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from edged.device.bus.payloads import Failure, Update, Version
-from edged.device.bus.updates import Plan, newer, plan, told_only
-from edged.device.external import External, ExternalTwin, Told
-from edged.device.wiring import Wiring, wire
-from edged.model.devices import Device, DeviceStatus
+from edged.device.bus.updates import Check, Plan, newer, plan, told_only
+from edged.device.external import External, Told
+from edged.device.mapper import Sample
+from edged.device.wiring import Wiring, told, wire
+from edged.errors import InvalidError
+from edged.model.devices import Device
 from edged.model.objects import Key, Object, dump
 
 MQTT = {"protocolName": "mqtt"}
@@ -19,13 +23,16 @@ class Bench:
         value = parts.device_json(protocol=MQTT, **properties)
         self.stored = Object(Key("devices", "default", "thermometer"), 7, "uid", dump(value), None)
         self.device = parts.device(protocol=MQTT, **properties)
-        self.twin = ExternalTwin(self.wire(self.device), DeviceStatus())
+        self.wired = {each.name: each for each in self.wire(self.device).properties}
 
     def wire(self, device: Device) -> Wiring:
         return wire(device, self.parts.model(), lambda _: External())
 
-    def plan(self, *updates: Update, twin: ExternalTwin | str | None = None) -> Plan:
-        return plan(self.stored, self.device, self.wire, twin or self.twin, updates, 9)
+    def check(self, values: Mapping[str, Told]) -> dict[str, Sample]:
+        return told(self.wired, values)
+
+    def plan(self, *updates: Update, check: Check | None = None) -> Plan:
+        return plan(self.stored, self.device, self.wire, check or self.check, updates, 9)
 
 
 def desired(made: Plan) -> dict[str, Any]:
@@ -80,13 +87,16 @@ def test_null_takes_a_desired_value_away(parts: Any) -> None:
 
 
 def test_values_of_a_device_that_is_read_are_not_told(parts: Any) -> None:
-    made = Bench(parts).plan(update(actual={"temperature": "20"}), twin=READ)
+    def refuse(_: Mapping[str, Told]) -> dict[str, Sample]:
+        raise InvalidError(READ)
+
+    made = Bench(parts).plan(update(actual={"temperature": "20"}), check=refuse)
     assert made == Plan(None, [], [Failure(400, READ)])
 
 
 def test_both_at_once(parts: Any) -> None:
     made = Bench(parts).plan(update(expected={"setpoint": "21"}, actual={"setpoint": "20"}))
-    assert (desired(made)["setpoint"]["value"], made.told) == ("21", [{"setpoint": Told("20")}])
+    assert (desired(made)["setpoint"]["value"], made.told) == ("21", [{"setpoint": Sample(Decimal(20))}])
     (outcome,) = made.outcomes
     assert isinstance(outcome, dict)
     assert set(outcome["setpoint"] or {}) == {"expected", "actual", "optional", "metadata"}
@@ -94,8 +104,9 @@ def test_both_at_once(parts: Any) -> None:
 
 def test_what_is_told_only_leaves_the_device_as_it_is(parts: Any) -> None:
     updates = [update(1, actual={"temperature": "20"}), update(2, actual={"temperature": "cold"})]
-    made = told_only(Bench(parts).twin, updates, 9)
-    assert (made.body, made.told) == (None, [{"temperature": Told("20")}])
+    bench = Bench(parts)
+    made = told_only(bench.check, bench.wired, updates, 9)
+    assert (made.body, made.told) == (None, [{"temperature": Sample(Decimal(20))}])
     assert isinstance(made.outcomes[1], Failure)
 
 

@@ -15,7 +15,7 @@ from edged.device.aio import Aio
 from edged.device.dmi import server
 from edged.device.dmi.messages import CLASSES
 from edged.device.dmi.server import MANAGER, MAPPER, Dmi, Said
-from edged.errors import InvalidError, NotFoundError
+from edged.errors import InvalidError, NotFoundError, UnreachableError
 from edged.kit.log import Log
 from edged.model.devices import Device, DeviceModel
 
@@ -176,6 +176,15 @@ async def test_what_is_wrong_is_said_and_nothing_breaks(interface: Any, tmp_path
     assert dmi.mappers == {}
     assert room.protocols == frozenset()
     await in_thread(mapper.register)
+
+
+async def test_a_socket_that_cannot_be_made_is_an_outage(parts: Any, tmp_path: Path) -> None:
+    place = tmp_path / "dmi.sock"
+    place.mkdir()
+    aio = Aio()
+    with pytest.RaisesGroup(pytest.RaisesExc(UnreachableError, match=r"cannot be listened at: Is a directory$")):
+        await Dmi(place, aio, Room(parts), Log()).run()
+    await aio.aclose()
 
 
 async def test_mappers_are_bounded(interface: Any, monkeypatch: pytest.MonkeyPatch) -> None:

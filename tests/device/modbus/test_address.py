@@ -20,6 +20,7 @@ def test_rtu_on_a_serial_line() -> None:
     sample = {"serialPort": "/dev/ttyS0", "baudRate": "9600", "dataBits": 8, "parity": "even", "stopBits": "1", "slaveID": 7}
     found = address(sample)
     assert found == Address(Serial("/dev/ttyS0", 9600, 8, "E", 1), 7, RTU)
+    assert address({**sample, "rs485Enabled": True}).line == Serial("/dev/ttyS0", 9600, 8, "E", 1, rs485=True)
     assert str(found) == "/dev/ttyS0 (9600 8E1) unit 7"
 
 
@@ -52,6 +53,7 @@ def test_patience() -> None:
         ({"serialPort": "/dev/x", "dataBits": 7}, "dataBits", "expected 8"),
         ({"serialPort": "/dev/x", "parity": "mark"}, "parity", "none, even or odd, got mark"),
         ({"serialPort": "/dev/x", "stopBits": 3}, "stopBits", "from 1 to 2"),
+        ({"ip": "x", "rs485Enabled": True}, "rs485Enabled", "is for a serialPort"),
         ({"serialPort": "/dev/x", "framing": "tcp"}, "framing", "speaks rtu"),
     ],
 )

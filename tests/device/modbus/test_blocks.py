@@ -24,10 +24,6 @@ def spans(blocks: list[Block]) -> list[tuple[int, int]]:
     return [(block.first, block.size) for block in blocks]
 
 
-def test_a_hundred_registers_are_one_read() -> None:
-    assert spans(plan(holding(*((at, 1) for at in range(100))))) == [(0, 100)]
-
-
 def test_small_gaps_are_read_and_large_ones_are_not() -> None:
     assert spans(plan(holding((0, 2), (10, 1), (20, 1)))) == [(0, 11), (20, 1)]
     assert spans(plan(holding((0, 2), (3, 1)), max_gap=0)) == [(0, 2), (3, 1)]

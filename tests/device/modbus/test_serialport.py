@@ -1,3 +1,4 @@
+import fcntl
 import os
 import termios
 from typing import Any
@@ -6,7 +7,7 @@ import pytest
 import trio
 
 from edged.device.modbus.address import Serial
-from edged.device.modbus.serialport import SerialPort
+from edged.device.modbus.serialport import TIOCSRS485, SerialPort
 
 
 async def test_it_is_raw_and_set_as_it_should_be(terminal: Any) -> None:
@@ -62,6 +63,29 @@ async def test_a_port_that_is_pulled_out() -> None:
     with pytest.raises(trio.BrokenResourceError, match="the port is gone"):
         await port.send_all(b"\0")
     port.close()
+
+
+async def test_a_driver_that_switches_no_directions_is_said(terminal: Any) -> None:
+    _, path = terminal
+    with pytest.raises(OSError, match=r"rs485Enabled: its driver does not switch directions \(Inappropriate ioctl"):
+        SerialPort(Serial(path, rs485=True))
+    SerialPort(Serial(path)).close()  # it holds nothing
+
+
+async def test_a_driver_is_asked_to_switch_directions(terminal: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No driver of this machine does it: what it would be asked is written down here."""
+    _, path = terminal
+    asked, real = [], fcntl.ioctl
+
+    def ioctl(fd: int, request: int, argument: Any = 0) -> Any:
+        if request == TIOCSRS485:
+            asked.append(argument)
+            return argument
+        return real(fd, request, argument)
+
+    monkeypatch.setattr(fcntl, "ioctl", ioctl)
+    SerialPort(Serial(path, rs485=True)).close()
+    assert asked == [b"\x03\0\0\0" + bytes(28)]  # SER_RS485_ENABLED, SER_RS485_RTS_ON_SEND
 
 
 def test_what_is_no_serial_port(tmp_path: Any) -> None:

@@ -1,3 +1,4 @@
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -33,19 +34,26 @@ class Server:
         return self.process.stdout.readline().split(maxsplit=1)
 
     def tell(self, line: str) -> None:
-        self.begin(line)
+        self._begin(line)
         assert self._line() == ["done"]
 
-    def begin(self, line: str) -> None:
+    def _begin(self, line: str) -> None:
         assert self.process.stdin is not None
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
 
     def value(self, name: str) -> str:
-        self.begin(f"get {name}")
+        self._begin(f"get {name}")
         _, value = self._line()
         assert self._line() == ["done"]
         return value.strip()
+
+    def hang(self) -> None:
+        """Nothing at all is answered, until `go_on`."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         self.process.kill()
@@ -108,7 +116,9 @@ class Ear:
                 await self._news.wait()
 
     def values(self) -> list[str]:
-        return [to_text(each.value) if isinstance(each, Sample) else str(each) for each in self.found]
+        return [
+            to_text(each.value) + " after a gap" * each.gap if isinstance(each, Sample) else str(each) for each in self.found
+        ]
 
 
 @pytest.fixture

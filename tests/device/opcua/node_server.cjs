@@ -12,6 +12,7 @@ const { StatusCodes } = from("node-opcua-status-code");
   const serverCertificateManager = new OPCUACertificateManager({ rootFolder: folder + "/pki", automaticallyAcceptUnknownCertificate: true });
   const server = new OPCUAServer({ port: Number(port), hostname: "127.0.0.1", serverCertificateManager });
   await server.initialize();
+  server.engine.allowAnonymousSubscriptionTransferOnUnsecuredChannel = true; // else only who proves that it is the same
   const space = server.engine.addressSpace.getOwnNamespace();
   const boiler = space.addObject({ organizedBy: server.engine.addressSpace.rootFolder.objects, browseName: "Boiler", nodeId: "s=boiler" });
   const level = space.addVariable({ componentOf: boiler, browseName: "level", nodeId: "s=level", dataType: "Int32", minimumSamplingInterval: 0 });
@@ -21,8 +22,8 @@ const { StatusCodes } = from("node-opcua-status-code");
   await server.start();
   console.log("port " + server.endpoints[0].port);
   const items = () =>
-    Object.values(server.engine._sessions)
-      .flatMap((session) => session.publishEngine.subscriptions)
+    [...Object.values(server.engine._sessions).map((session) => session.publishEngine), server.engine._orphanPublishEngine]
+      .flatMap((engine) => engine?.subscriptions ?? [])
       .flatMap((subscription) => [...subscription.monitoredItems.values()]);
   const sampled = async (value) => {
     while (items().some((item) => item.oldDataValue.value.value !== value)) await new Promise((done) => setTimeout(done, 20));
@@ -33,6 +34,8 @@ const { StatusCodes } = from("node-opcua-status-code");
       level.setValueFromSource(new Variant({ dataType: DataType.Int32, value: Number(value) }), StatusCodes.Good, new Date());
       await sampled(Number(value)); // it looks at its variables by a clock, as a PLC does
     }
+    if (word === "forget") // its sessions, as if they had timed out, but not what they monitor
+      for (const session of Object.values(server.engine._sessions)) server.engine.closeSession(session.authenticationToken, false, "Timeout");
     if (word === "drop") for (const endpoint of server.endpoints) await endpoint.abruptlyInterruptChannels();
     console.log("done");
   }

@@ -3,14 +3,13 @@
     python opcua_server.py PORT SECURE STATE_DIR      says `port N` once it serves
 
 Lines: `set NAME JSON`, `bad NAME CODE`, `get NAME`, `drop` (break all connections), `forget` (its sessions; `forget all`
-their subscriptions, too), `hang SECONDS`. Each is answered `done`.
+their subscriptions, too). Each is answered `done`.
 """
 
 # ruff: noqa: T201  what is printed is the answer
 import asyncio
 import json
 import sys
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -97,8 +96,6 @@ async def act(server: Server, nodes: dict[str, Any], word: str, name: str = "", 
     elif word == "forget":
         for session in list(server.iserver._external_sessions.values()):
             await session.close_session(name == "all")
-    elif word == "hang":
-        time.sleep(float(name))  # noqa: ASYNC251  nothing at all is answered meanwhile
     elif word == "get":
         print("value", json.dumps(await nodes[name].read_value(), default=str), flush=True)
 

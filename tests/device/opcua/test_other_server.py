@@ -100,7 +100,9 @@ async def test_read_and_write(opcua: Any, node_server: NodeServer) -> None:
     await session.aclose()
 
 
-async def test_nothing_is_lost_when_the_channel_breaks(opcua: Any, node_server: NodeServer, ear: Any) -> None:
+@pytest.mark.parametrize("forget", [False, True], ids=["the session is there", "the session is gone"])
+async def test_nothing_is_lost_when_the_channel_breaks(opcua: Any, node_server: NodeServer, ear: Any, forget: bool) -> None:
+    """Without a session what is monitored is transferred to a new one."""
     node_server.tell("set -1")
     address = opcua.address({"url": node_server.url, "timeout": 20})
     wants = [Want(opcua.point("INT", {"nodeID": "ns=1;s=level"}), 0.1, Decimal(0))]
@@ -119,6 +121,35 @@ async def test_nothing_is_lost_when_the_channel_breaks(opcua: Any, node_server: 
             nursery.cancel_scope.cancel()
         await session.aclose()
         if first == 0:
+            if forget:
+                node_server.tell("forget")
             for value in range(3, 13):
                 node_server.tell(f"set {value}")
     assert heard.values() == ["-1", *map(str, range(13)), *map(str, range(100, 103))]
+
+
+async def test_what_the_server_could_not_keep_is_said(
+    opcua: Any, node_server: NodeServer, ear: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edged.device.opcua.nodes.MAX_QUEUE", 4)
+    node_server.tell("set -1")
+    address = opcua.address({"url": node_server.url, "timeout": 20})
+    wants = [Want(opcua.point("INT", {"nodeID": "ns=1;s=level"}), 0.1, Decimal(0))]
+    heard = ear()
+    session = await opcua.connect(address)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(heard.listen, session, wants)
+        await heard.until(lambda: heard.values() == ["-1"])
+        node_server.tell("drop")
+        await heard.until(lambda: bool(heard.error))
+        nursery.cancel_scope.cancel()
+    await session.aclose()
+    for value in range(12):
+        node_server.tell(f"set {value}")
+    session = await opcua.connect(address)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(heard.listen, session, wants)
+        await heard.until(lambda: heard.values()[-1].startswith("11"))
+        nursery.cancel_scope.cancel()
+    await session.aclose()
+    assert "after a gap" in " ".join(heard.values()[1:])

@@ -8,9 +8,9 @@ import pytest
 
 from edged.device.push.mqtt import mqtt_sender
 from edged.device.push.parcels import Credentials, Route, Target
-from edged.errors import InvalidError, UnreachableError
+from edged.errors import InvalidError
 from tests.device.push import conftest
-from tests.device.push.conftest import Server, free_port, parcel
+from tests.device.push.conftest import Server, parcel
 
 pytestmark = pytest.mark.tool("mosquitto")
 
@@ -36,21 +36,6 @@ async def test_reports_arrive_in_order_as_documents(broker: Server) -> None:
     documents = [json.loads(line[2]) for line in lines if line[0] == "plant/a"]
     assert [each["id"] for each in documents][:400] == list(range(1, 501))[:400]
     assert documents[0]["readings"] == [{"property": "power", "type": "float", "value": "1.5", "timestamp": 1_700_000_000_001}]
-
-
-async def test_nobody_there_is_unreachable() -> None:
-    with pytest.raises(UnreachableError, match="cannot be reached"):
-        async with mqtt_sender(target(free_port()), Credentials(), "gw-a", "edged-test"):
-            pass
-
-
-async def test_a_broker_that_goes_is_unreachable(broker: Server) -> None:
-    with pytest.raises(UnreachableError):
-        async with mqtt_sender(target(broker.port), Credentials(), "gw-a", "edged-test") as sender:
-            await sender.send([parcel(1)])
-            broker.stop()
-            for number in range(1000):
-                await sender.send([parcel(number)])
 
 
 async def test_what_no_packet_holds_is_refused(broker: Server, monkeypatch: pytest.MonkeyPatch) -> None:

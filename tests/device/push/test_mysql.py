@@ -5,6 +5,7 @@ from typing import Any
 
 import pymysql
 import pytest
+from msgspec.structs import replace
 
 from edged.device.push.mysql import MAX_NAME, MysqlSender, create, rows, table_name
 from edged.device.push.parcels import Credentials, Target
@@ -99,4 +100,4 @@ def test_names_fit_and_stay_apart() -> None:
 def test_a_time_that_is_none_is_refused() -> None:
     one = parcel(1)
     with pytest.raises(InvalidError, match="no time of a calendar"):
-        rows([one._replace(readings=(one.readings[0]._replace(time=1 << 62),))], "gw-a")
+        rows([one._replace(readings=(replace(one.readings[0], time=1 << 62),))], "gw-a")

@@ -100,7 +100,7 @@ async def test_a_mistake_is_a_condition_with_the_path_of_its_field(fleet_of_devi
     async with serving(fleet_of_devices, journal) as served:
         await device(fleet_of_devices, parts, {"mqtt": {"address": "udp://x:1", "topic": "t"}})
         await fleet_of_devices.until(lambda: served.pushed()[0] == "False")
-        assert "spec.properties[0].pushMethod.mqtt.address: expected tcp://host:port" in served.pushed()[2]
+        assert "spec.properties[0].pushMethod.mqtt.address: expected tcp://host[:port]" in served.pushed()[2]
         await device(fleet_of_devices, parts, {})
         await fleet_of_devices.until(lambda: served.pushed()[0] == "")
 

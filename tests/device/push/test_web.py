@@ -79,15 +79,7 @@ async def test_nobody_there_and_nobody_who_answers_are_unreachable(receivers: An
 
 @pytest.mark.parametrize(
     "answer",
-    [
-        b"",
-        b"SSH-2.0-OpenSSH_9.2\r\n",
-        b"HTTP/1.1 200",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf",
-        b"HTTP/1.1 abc OK\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-        b"x" * 200_000,
-    ],
+    [b"", b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"],
 )
 async def test_what_is_no_answer_is_unreachable(hostile: Callable[[Any], Any], answer: bytes) -> None:
     async def talk(stream: trio.SocketStream, request: bytes) -> None:
