@@ -258,8 +258,9 @@ class FailedError(Exception):
 
 
 def environment() -> dict[str, str]:
-    """Ours without settings of edged, which are meant for other nodes."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("EDGED_", "NOTIFY_SOCKET"))}
+    """Ours without settings of edged, which are meant for other nodes; with byte code, as what is installed has it."""
+    others = ("EDGED_", "NOTIFY_SOCKET", "PYTHONDONTWRITEBYTECODE")
+    return {name: value for name, value in os.environ.items() if not name.startswith(others)}
 
 
 def execute(argv: Sequence[str | Path], extra: dict[str, str] | None = None) -> str:

@@ -30,6 +30,7 @@ LONG = (
     "tests/e2e/test_fleet.py",
     "tests/store/test_power.py",
     "tests/api/test_kubectl.py",
+    "tests/device/opcua/test_frames.py",
 )
 
 

@@ -136,7 +136,8 @@ async def poll(port: int, folder: Path) -> None:
         await store.write(Create(key(DeviceModel, "many", "default"), "1", dump(MODEL)))
         await store.write(Create(key(Device, "many", "default"), "2", dump(device(port, ITEMS, "gw-a"))))
         recorder = Recorder(store, "edged-device", "gw-a", time.time, Log())
-        devices = Devices(store, "gw-a", time.time, random.Random(1), Log(), take, recorder, Mappers(folder))
+        told = (take, lambda *_turned: None, recorder)
+        devices = Devices(store, "gw-a", time.time, random.Random(1), Log(), *told, Mappers(folder), lambda _devices: None)
         async with trio.open_nursery() as nursery:
             await nursery.start(devices.run)
             await trio.sleep(SETTLE_S)

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
-from build.fleet import FailedError, free_ports, temporary
+from build.fleet import FailedError, environment, free_ports, temporary
 from build.kube import local
 from edged.identity.authority import Authority
 from edged.identity.bundle import join
@@ -174,7 +174,8 @@ class Node:
 
     def start(self) -> None:
         argv = [sys.executable, "-m", "edged", "run", "--config", str(self._config)]
-        self.process = subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        files = {"stdin": subprocess.DEVNULL, "stdout": self.log, "stderr": self.log}
+        self.process = subprocess.Popen(argv, cwd=ROOT, env=environment(), **files)
 
     def ready(self) -> None:
         deadline = time.monotonic() + PATIENCE_S

@@ -9,6 +9,7 @@ from edged.mesh.table import build
 from edged.model.core import Service, ServicePort, ServiceSpec
 from edged.model.meta import ObjectMeta
 from tests.bench.figures import Figure
+from tests.device.bus import test_packets
 from tests.hub import test_pcp, test_upnp
 from tests.mesh import test_dns, test_message, test_socks
 from tests.mesh.test_message import QUERIES, RESPONSES, spoil
@@ -28,6 +29,7 @@ def bench() -> Iterator[Figure]:
         "dns_responses": (RESPONSES, test_message.check),
         "socks": (test_socks.MESSAGES, lambda data: test_socks.check(data, random)),
         "pcp": (test_pcp.MESSAGES, test_pcp.check),
+        "mqtt": (test_packets.MESSAGES, test_packets.check),
         "upnp": (test_upnp.MESSAGES, test_upnp.check),
     }
     for what, (messages, check) in parsers.items():

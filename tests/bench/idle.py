@@ -27,7 +27,7 @@ MEASURE_S = 60.0
 GROUP = 5  # nodes
 GROUP_S = 960.0  # what is written down every quarter of an hour is in it
 TICKS = 100  # a second: USER_HZ, in which /proc/PID/stat counts
-HEAVY = ("asyncua", "bleak", "paho")  # what a node without such devices must not have loaded
+HEAVY = ("asyncua", "bleak")  # what a node without such devices must not have loaded
 POD = {
     "docker": {"image": "edged-quickstart/busybox", "command": ["sleep", "1000000"]},
     "process": {"image": "host", "command": ["sleep", "1000000"]},

@@ -111,7 +111,7 @@ def test_device_bus() -> None:
 def test_fuzz() -> None:
     found = printed(program("fuzz", INPUTS=100), "fuzz")
     assert {figure: line["value"] for figure, line in found.items()} == dict.fromkeys(
-        ("dns_questions", "dns_responses", "socks", "pcp", "upnp"), 100
+        ("dns_questions", "dns_responses", "socks", "pcp", "upnp", "mqtt"), 100
     )
 
 

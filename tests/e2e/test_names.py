@@ -65,11 +65,11 @@ def test_a_process_asks_before_during_and_after_a_restart() -> None:
             group.wait("a first answer", partial(answers, 1), SECONDS)
             assert log(group, "asks")[:2] == ["status:", "NOERROR"], "the first question was answered"
             group.kill(NODE)
-            (loop,) = named(mark)
+            loop = min(named(mark))  # it forks for each question
             group.start_nodes(NODE)
             known = log(group, "asks").count(address)
             group.wait("answers after the restart", partial(answers, known + 1), SECONDS)
-            assert named(mark) == [loop], "the process went on"
+            assert loop in named(mark), "the process went on"
             assert "NXDOMAIN" not in log(group, "asks"), "it was never told that there is nothing"
         finally:
             for pid in named(mark):
