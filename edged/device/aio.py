@@ -91,6 +91,9 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
         if left:
             loop.run_until_complete(asyncio.wait(left, timeout=END_S))
         loop.run_until_complete(loop.shutdown_asyncgens())
+        # asyncio has no other list of connections; some are open still, as their other end has not closed them yet.
+        for transport in list(loop._transports.values()):  # type: ignore[attr-defined]  # noqa: SLF001
+            transport.abort()
         loop.run_until_complete(asyncio.sleep(0))  # a transport that was closed just now ends in the next turn
     finally:
         asyncio.set_event_loop(None)

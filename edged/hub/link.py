@@ -190,7 +190,7 @@ class Link:
             return [Down(self._failed)]
         if self._quic.timer[1] <= now:
             self._quic.handle_timer(now)
-        if now >= self._ping_at:
+        if now >= self._ping_at and self._quic.closed is None:  # else it has ended just now, and takes nothing
             self._ping(now)
         self.due = True
         return self._drain(now)
@@ -331,7 +331,7 @@ class Link:
         while self._failed is None and (event := self._quic.next_event()) is not None:
             try:
                 self._take(event, arrived, now)
-            except (DeniedError, ProtocolError) as error:
+            except (DeniedError, ProtocolError, QuicConnectionError) as error:  # QUIC's: it has ended, and takes no answer
                 self._failed = str(error)
         closed = self._quic.closed
         if closed is not None and not self._down:

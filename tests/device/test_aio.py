@@ -38,6 +38,23 @@ async def test_what_comes_back(loop: Aio) -> None:
         await loop.run(fails)
 
 
+async def test_connections_end_with_the_loop() -> None:
+    kept: list[object] = []
+    made = Aio()
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    host, port = listener.socket.getsockname()
+
+    async def dial() -> None:
+        kept.append(await asyncio.open_connection(host, port))
+
+    async with listener:
+        await made.run(dial)
+        async with await listener.accept() as other:
+            await made.aclose()
+            with trio.fail_after(PATIENCE_S):
+                assert await other.receive_some() == b""
+
+
 async def test_a_cancelled_caller_cancels_the_call(loop: Aio) -> None:
     ended: list[str] = []
 

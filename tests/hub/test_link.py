@@ -426,6 +426,16 @@ def test_a_silent_peer_is_gone_after_the_idle_timeout(acme: Any) -> None:
     assert net.a.receive(bytes(100), 100, net.now) == net.a.tick(net.now) == []
 
 
+def test_a_link_that_is_over_is_not_pinged(acme: Any) -> None:
+    """The moment of the idle timeout is a ping's, too: where the process did not run meanwhile, or by chance."""
+    net = Net(acme).up()
+    late = net.now + 2 * IDLE_S
+    assert net.a.tick(late) == [Down("Idle timeout")]
+    net.b.hurry(late)
+    assert net.b.tick(late) == [Down("Idle timeout")]
+    net.b.hurry(late)
+
+
 def test_a_check_tells_a_restarted_peer_from_one_behind_a_bad_network(acme: Any) -> None:
     net = Net(acme, seed=5, loss=0.2).up()
     net.a.check(net.now)
