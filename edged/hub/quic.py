@@ -27,8 +27,11 @@ ACK = "ack_application"  # qh3's name for the timer of an acknowledgement that Q
 class Quic(QuicConnection):
     """A connection that is spoken to in bursts. QuicConnectionError when what was asked cannot be."""
 
+    _sent_at = -math.inf  # what comes was not there before: an answer that seems older than its question ends qh3's connection
+
     def receive_burst(self, data: bytes, segment: int, source: NetworkAddress, now: float) -> None:
         """Datagrams of `segment` bytes each (the last may be shorter), one after the other."""
+        now = max(now, self._sent_at)  # the clock of a round of reads is older than what was sent in it
         if self._core is None or not self._handshake_complete:
             self.receive_gro_buffer(data, segment, source, now)
         else:
@@ -37,6 +40,7 @@ class Quic(QuicConnection):
 
     def transmit(self, now: float) -> list[bytes]:
         """The datagrams to send now."""
+        now = self._sent_at = max(now, self._sent_at)
         datagrams: list[bytes] = []
         if self._core is not None:
             poll = self._core.poll_transmit

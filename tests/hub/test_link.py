@@ -436,6 +436,20 @@ def test_a_link_that_is_over_is_not_pinged(acme: Any) -> None:
     net.b.hurry(late)
 
 
+def test_an_answer_that_seems_older_than_its_question_is_taken(acme: Any) -> None:
+    """All that is read in a turn of the loop has the time of its beginning; meanwhile more may be sent, and answered."""
+    net = Net(acme).up()
+    stream = net.a.open()
+    net.a.send(stream, bytes(10_000))
+    asked = net.a.outgoing(net.now)
+    for data in asked:
+        net.b.receive(data, len(data), net.now)
+    net.b.send(stream, b"the acknowledgements go with this")
+    for data in net.b.outgoing(net.now):
+        assert not any(isinstance(event, Down) for event in net.a.receive(data, len(data), net.now - 0.001))
+    assert not net.a.awaiting, "it was acknowledged"
+
+
 def test_a_check_tells_a_restarted_peer_from_one_behind_a_bad_network(acme: Any) -> None:
     net = Net(acme, seed=5, loss=0.2).up()
     net.a.check(net.now)

@@ -10,7 +10,7 @@ pytestmark = [pytest.mark.root, pytest.mark.tool("nft"), pytest.mark.tool("ip"),
 
 DNS = "169.254.96.16"
 NOT_CONNECTED = 7  # curl(1): failed to connect
-RESET = (NOT_CONNECTED, 52, 56)  # curl(1): the same when the reset is quick, an empty answer, a reset while receiving
+RESET = (NOT_CONNECTED, 52, 55, 56)  # curl(1): the same when the reset is quick, an empty answer, one while sending, receiving
 
 
 @pytest.mark.tool("dig")
