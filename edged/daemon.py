@@ -28,6 +28,7 @@ from edged.device.history.ring import Limits
 from edged.device.mapper import Mappers
 from edged.device.push.pushing import Pushing
 from edged.device.readings import Reading
+from edged.device.reporter import Outlets
 from edged.device.rules.router import Rules
 from edged.device.worker import Devices
 from edged.errors import DeniedError, InvalidError, ProtocolError, UnreachableError
@@ -185,8 +186,8 @@ class _House:
             *(store, self._journal, node, os.environ, random, log, told),
             tell=lambda name, found: self._devices.pushing(name, found),  # noqa: PLW0108  it is made below
         )
-        given = (store, node, wall, random, log, self._take, self._take_alarm, told, self._mappers)
-        self._devices = Devices(*given, listed=self._pushing.listed)
+        outlets = Outlets(store, self._take, self._take_alarm, told)
+        self._devices = Devices(outlets, node, wall, random, log, self._mappers, self._pushing.listed)
         self._doors = DeviceDoors(self._devices.call, self._journal.history)
         self._bus = Bus(_broker(config.bus), store, self._devices, node, wall, random, log)
         self._rules = Rules(store, self._bus, node, config.bus.rest, config.bus.servicebus, self._hub.open_stream, random, log)

@@ -22,7 +22,7 @@ from edged.cli.sparkline import sparkline
 from edged.cli.tables import Table, show
 from edged.errors import InvalidError, ProtocolError
 
-WAIT_S = 25.0  # for the daemon, which gives all nodes 10 s
+WAIT_S = 15.0  # for the daemon, which gives all nodes 10 s together
 WIDTH = 48  # bars of a sparkline: with its property, unit and range it fits 100 columns
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 SHORTEN = 16  # characters of a value in a table

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from random import Random
+from typing import NamedTuple
 
 import msgspec
 import trio
@@ -23,6 +24,15 @@ from edged.store.writes import PutStatus, Write
 STORE_AGAIN_S = 5.0  # a disk that takes no writes is asked again after this: it is used within 10 s of taking them again
 
 
+class Outlets(NamedTuple):
+    """Where goes what devices say: their statuses, readings and alarms, and Events of what becomes of desired values."""
+
+    statuses: Store
+    readings: Take
+    alarms: TakeAlarm
+    events: Recorder
+
+
 class Reporter:
     """Speaks for the `twin` of one device. `wall` gives seconds since 1970."""
 
@@ -31,18 +41,15 @@ class Reporter:
         device: Object,
         wiring: Wiring,
         status: DeviceStatus,
-        store: Store,
+        outlets: Outlets,
         wall: Callable[[], float],
         random: Random,
         log: Log,
-        take: Take,
-        take_alarm: TakeAlarm,
-        recorder: Recorder,
         timer: Timer,
     ) -> None:
-        self._device, self._recorder, self._take, self._take_alarm = device, recorder, take, take_alarm
+        self._device, self._outlets = device, outlets
         self._key: Key = device.key
-        self._store, self.wall, self.log, self.timer = store, wall, log, timer
+        self.wall, self.log, self.timer = wall, log, timer
         self.twin = DeviceTwin(wiring, status, trio.current_time(), random)
         self._said = (device.status, device.status)  # what the store has, and what is on its way there
         self._one = trio.Lock()  # one status is on its way at a time
@@ -72,9 +79,9 @@ class Reporter:
     def pass_on(self) -> None:
         """The twin's readings and alarms go their way now."""
         if readings := self.twin.readings():
-            self._take(self._key.namespace, self._key.name, readings)
+            self._outlets.readings(self._key.namespace, self._key.name, readings)
         for name, turn in self.twin.turns():
-            self._take_alarm(self._key.namespace, self._key.name, name, turn)
+            self._outlets.alarms(self._key.namespace, self._key.name, name, turn)
 
     def look(self) -> None:
         """The twin was told something: its readings and alarms go their way now, the rest when it is time."""
@@ -90,7 +97,8 @@ class Reporter:
         refused = ""
         while True:
             for note in self.twin.notes():
-                await self._recorder.record(self._device, WARNING if note.trouble else NORMAL, note.reason, note.message)
+                type_ = WARNING if note.trouble else NORMAL
+                await self._outlets.events.record(self._device, type_, note.reason, note.message)
             now = trio.current_time()
             if not self.twin.has_news(now):
                 self._asleep_until = self.twin.report_deadline(now)
@@ -125,6 +133,6 @@ class Reporter:
         self.pass_on()  # making it, delays of alarms were over
         said = dump(status)
         self._said = (self._said[0], said)
-        await self._store.write(*also, PutStatus(self._key, said, uid=self._device.uid, volatile=volatile))
+        await self._outlets.statuses.write(*also, PutStatus(self._key, said, uid=self._device.uid, volatile=volatile))
         self._said = (said, said)
         self.twin.stored(status, now)

@@ -7,14 +7,12 @@ from typing import NamedTuple
 
 import trio
 
-from edged.device.alarms import TakeAlarm
 from edged.device.calls import prepared
 from edged.device.external import External
 from edged.device.intake import Intake
 from edged.device.mapper import Mappers
 from edged.device.poller import Poller
-from edged.device.readings import Take
-from edged.device.reporter import Reporter
+from edged.device.reporter import Outlets, Reporter
 from edged.device.secrets import NAME, texts
 from edged.device.timer import Timer
 from edged.device.wiring import Wiring, wire
@@ -25,8 +23,6 @@ from edged.model.devices import Device, DeviceModel
 from edged.model.kinds import BY_STRUCT
 from edged.model.meta import JSON
 from edged.model.objects import Key, Object, key, typed
-from edged.store.events import Recorder
-from edged.store.store import Store
 from edged.store.writes import DELETED, Change
 from edged.wire.peer import DeviceCall
 
@@ -44,27 +40,24 @@ class _Running(NamedTuple):
 
 
 class Devices:
-    """Serves the devices of `node`. `wall` gives seconds since 1970, `recorder` records what becomes of desired values.
+    """Serves the devices of `node`, which are in the store of `outlets`. `wall` gives seconds since 1970.
 
     `listed` is told all Devices of the group, whenever one of them or its model was changed.
     """
 
     def __init__(
         self,
-        store: Store,
+        outlets: Outlets,
         node: str,
         wall: Callable[[], float],
         random: Random,
         log: Log,
-        take: Take,
-        take_alarm: TakeAlarm,
-        recorder: Recorder,
         mappers: Mappers,
         listed: Callable[[Sequence[Device]], None],
     ) -> None:
-        self._store, self._node, self._wall, self._random, self._log = store, node, wall, random, log
-        self._take, self._take_alarm, self._recorder, self._mappers = take, take_alarm, recorder, mappers
-        self._listed, self._timer = listed, Timer()
+        self._outlets, self._store, self._node = outlets, outlets.statuses, node
+        self._wall, self._random, self._log = wall, random, log
+        self._mappers, self._listed, self._timer = mappers, listed, Timer()
         self._running: dict[Key, _Running] = {}
         self._wired: dict[Key, tuple[object, Wiring]] = {}  # with what it was made of
         self._grown = trio.Event()  # there are devices that are not set aside
@@ -157,8 +150,7 @@ class Devices:
                 self._running[name].service.rewire(wiring)
                 continue
             log = self._log.bind(device=f"{name.namespace}/{name.name}")
-            told = (self._take, self._take_alarm, self._recorder)
-            given = (self._store, self._wall, self._random, log, *told, self._timer)
+            given = (self._outlets, self._wall, self._random, log, self._timer)
             reporter = Reporter(each, wiring, device.status, *given)
             service = Intake(reporter) if wiring.external else Poller(reporter, self._random)
             self._running[name] = _Running(each.uid, reporter, service, trio.CancelScope())

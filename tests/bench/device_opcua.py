@@ -22,6 +22,7 @@ from build.fleet import ROOT, temporary
 from build.group import Group, OnLoopback
 from edged.device.mapper import Mappers
 from edged.device.readings import Reading
+from edged.device.reporter import Outlets
 from edged.device.worker import Devices
 from edged.kit.executor import Worker
 from edged.kit.log import Log
@@ -136,8 +137,8 @@ async def poll(port: int, folder: Path) -> None:
         await store.write(Create(key(DeviceModel, "many", "default"), "1", dump(MODEL)))
         await store.write(Create(key(Device, "many", "default"), "2", dump(device(port, ITEMS, "gw-a"))))
         recorder = Recorder(store, "edged-device", "gw-a", time.time, Log())
-        told = (take, lambda *_turned: None, recorder)
-        devices = Devices(store, "gw-a", time.time, random.Random(1), Log(), *told, Mappers(folder), lambda _devices: None)
+        outlets = Outlets(store, take, lambda *_turned: None, recorder)
+        devices = Devices(outlets, "gw-a", time.time, random.Random(1), Log(), Mappers(folder), lambda _devices: None)
         async with trio.open_nursery() as nursery:
             await nursery.start(devices.run)
             await trio.sleep(SETTLE_S)

@@ -19,6 +19,7 @@ import trio
 from edged.device.alarms import TakeAlarm, Turn
 from edged.device.mapper import Mappers
 from edged.device.readings import Reading
+from edged.device.reporter import Outlets
 from edged.device.worker import Devices
 from edged.kit.executor import Inline
 from edged.kit.log import Log
@@ -118,8 +119,8 @@ class Fleet:
         listed: Callable[[Sequence[Device]], None] = lambda devices: None,
         take_alarm: TakeAlarm | None = None,
     ) -> Devices:
-        log, told = Log(stream=self.log), (self.take, take_alarm or self.take_alarm, self.recorder(node))
-        return Devices(self.store, node, time.time, random.Random(7), log, *told, self.mappers, listed)
+        outlets = Outlets(self.store, self.take, take_alarm or self.take_alarm, self.recorder(node))
+        return Devices(outlets, node, time.time, random.Random(7), Log(stream=self.log), self.mappers, listed)
 
     def recorder(self, node: str = "gw-a") -> Recorder:
         return Recorder(self.store, "edged-device", node, time.time, Log(stream=self.log))

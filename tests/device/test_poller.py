@@ -11,7 +11,7 @@ import trio
 from edged.device import poller, reporter
 from edged.device.mapper import Mappers
 from edged.device.poller import Poller
-from edged.device.reporter import Reporter
+from edged.device.reporter import Outlets, Reporter
 from edged.device.timer import Timer
 from edged.device.wiring import Wiring, wire
 from edged.kit.log import Log
@@ -26,9 +26,9 @@ def make(fleet: Any, parts: Any, **device: Any) -> tuple[Poller, io.StringIO]:
     stored = fleet.store.get(key(Device, "thermometer", "default"))
     log = io.StringIO()
     wiring = rewired(parts, **device)
-    told = fleet.take, fleet.take_alarm, fleet.recorder(), Timer()
+    outlets = Outlets(fleet.store, fleet.take, fleet.take_alarm, fleet.recorder())
     chance = random.Random(1)
-    speaker = Reporter(stored, wiring, DeviceStatus(), fleet.store, time.time, chance, Log(stream=log), *told)
+    speaker = Reporter(stored, wiring, DeviceStatus(), outlets, time.time, chance, Log(stream=log), Timer())
     return Poller(speaker, chance), log
 
 

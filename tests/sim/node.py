@@ -13,6 +13,7 @@ import trio
 from edged.control.controllers import Control
 from edged.control.failover import EVICTED
 from edged.control.nodes import Facts
+from edged.device.reporter import Outlets
 from edged.device.worker import DEVICES, Devices
 from edged.errors import ConflictError, DeniedError, NotFoundError, StorageError
 from edged.identity.certificates import Subject
@@ -168,10 +169,8 @@ class Node:
         recorder = Witness(self._tell, store, "edged-control", self.name, self.wall, log)
         told = Recorder(store, "edged-device", self.name, self.wall, log)
         lines = mappers(self._path.parent, lambda what, device: self._tell(what, thing=device))
-        devices = Devices(
-            *(store, self.name, self.wall, self._random, log, lambda *_: None, lambda *_: None, told, lines),
-            listed=lambda _: None,
-        )
+        outlets = Outlets(store, lambda *_: None, lambda *_: None, told)
+        devices = Devices(outlets, self.name, self.wall, self._random, log, lines, lambda _: None)
         control = Control(store, group.membership, facts, recorder, self.wall, log, LEASE_S)
 
         def beat() -> None:
