@@ -46,13 +46,16 @@ class Counters:
 
     def __init__(self) -> None:
         self.served: dict[tuple[int, int], float] = {}  # (unit, count) -> when, in seconds since 1970
+        self.open: set[object] = set()  # connections
         self._counts: dict[int, int] = {}
         counters = self
 
         class Talk(socketserver.BaseRequestHandler):
             def handle(self) -> None:
+                counters.open.add(self)
                 with suppress(ConnectionResetError):  # of a node that was killed
                     self._talk()
+                counters.open.discard(self)
 
             def _talk(self) -> None:
                 while len(request := self.request.recv(12)) == 12:

@@ -8,7 +8,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -207,8 +207,9 @@ def test_kill_9_while_it_pushes(tmp_path: Path, targets: Targets) -> None:
             node.kube.create(each)
         for _ in range(KILLS):
             arrived(len(counters.served) + STEP)
-            killed.append(time.time())
             node.end(SIGKILL)
+            until(lambda: not counters.open)  # what it asked last is served, too
+            killed.append(time.time())
             node.start()
         arrived(len(counters.served) + STEP)
         node.end(SIGTERM)
@@ -217,6 +218,13 @@ def test_kill_9_while_it_pushes(tmp_path: Path, targets: Targets) -> None:
         counters.close()
     for name, said in targets.have().items():
         judge(name, said, {count: at for (_, count), at in counters.served.items()}, killed)
+
+
+def until(look: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not look():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def judge(name: str, said: list[Said], polled: dict[int, float], killed: list[float]) -> None:
