@@ -312,6 +312,14 @@ class HistorySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_days: Annotated[
         float, Meta(gt=0, le=36500, description="Days that readings are kept which every target has; others stay until sent.")
     ] = 7.0
+    max_reports: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Reports, each of what a device said at once, that are kept of those which every target has; "
+            "0: as many as max_mb and max_days allow.",
+        ),
+    ] = 0
     when_full: Annotated[
         Literal["drop-oldest", "thin-newest"],
         _key(

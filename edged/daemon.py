@@ -173,7 +173,7 @@ class _House:
         told = Recorder(store, "edged-device", node, wall, log)
         self._journal = Journal(
             config.state_dir / READINGS,
-            Limits(config.history.max_mb << 20, config.history.max_days * DAY_S),
+            Limits(config.history.max_mb << 20, config.history.max_days * DAY_S, config.history.max_reports),
             config.history.when_full,
             wall,
             log,

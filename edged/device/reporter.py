@@ -11,7 +11,7 @@ import trio
 from edged.device.alarms import TakeAlarm
 from edged.device.readings import Take
 from edged.device.timer import Bell, Timer
-from edged.device.twin import BEAT_S, DeviceTwin
+from edged.device.twin import DeviceTwin
 from edged.device.wiring import Wiring
 from edged.errors import ConflictError, NotFoundError, StorageError
 from edged.kit.log import Log
@@ -21,6 +21,7 @@ from edged.store.events import NORMAL, WARNING, Recorder
 from edged.store.store import Store
 from edged.store.writes import PutStatus, Write
 
+TOGETHER_S = 0.25  # statuses are stored at multiples of this: those of many devices are one commit
 STORE_AGAIN_S = 5.0  # a disk that takes no writes is asked again after this: it is used within 10 s of taking them again
 
 
@@ -104,7 +105,7 @@ class Reporter:
                 self._asleep_until = self.twin.report_deadline(now)
                 await self._bell.wait(self._asleep_until)
                 continue
-            now = (now // BEAT_S + 1) * BEAT_S  # those of many devices are one commit
+            now = (now // TOGETHER_S + 1) * TOGETHER_S
             await self.timer.sleep_until(now)
             try:
                 async with self._one:

@@ -30,11 +30,15 @@ class Sampler:
         self.strategy, self._cycle_s = strategy, cycle_s
         self._last: Value | None = None
         self._next = -math.inf  # when a period ends
+        self._every_change = strategy.kind == ON_CHANGE and not strategy.deadband
 
     def take(self, value: Value, now: float) -> bool:
         """Whether this value, read now, is a reading."""
+        if self._every_change:  # most are
+            last, self._last = self._last, value
+            return value != last
         kind, period_s, _ = self.strategy
-        if kind == ON_CHANGE:  # most are
+        if kind == ON_CHANGE:
             changed = self._changed(value)
             if changed:
                 self._last = value

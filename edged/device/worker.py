@@ -114,9 +114,10 @@ class Devices:
             changes = self._store.changes(since)
         except ExpiredError:
             return True
-        for change in changes:
-            if (running := self._running.get(change.object.key)) is not None and (there := self._store.get(change.object.key)):
-                running.reporter.contradicted(there.status)
+        latest = {change.object.key: change for change in changes}
+        for name, change in latest.items():
+            if change.type != DELETED and (running := self._running.get(name)) is not None:
+                running.reporter.contradicted(change.object.status)
         return any(self._matters(change) for change in changes)
 
     def _matters(self, change: Change) -> bool:

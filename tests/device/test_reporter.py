@@ -3,6 +3,7 @@ from typing import Any
 import msgspec
 import pytest
 import trio
+import trio.testing
 
 from edged.device import reporter
 from edged.device.external import Told
@@ -51,6 +52,29 @@ async def test_what_another_writes_into_the_status_is_answered(fleet_of_devices:
         lost = msgspec.structs.replace(here, state="unknown")
         await fleet.store.write(PutStatus(key(Device, "thermometer", "default"), dump(lost)))
         await fleet.until(lambda: fleet.status().state == here.state)
+        nursery.cancel_scope.cancel()
+
+
+async def test_statuses_of_many_devices_are_one_commit(
+    fleet_of_devices: Any, parts: Any, autojump_clock: trio.testing.MockClock
+) -> None:
+    fleet, names, stored = fleet_of_devices, ["a", "b", "c"], []
+    for name in names:
+        await fleet.apply(parts.device_json(name=name, protocol=MQTT, temperature={"visitors": {}}, setpoint={"visitors": {}}))
+    async with trio.open_nursery() as nursery:
+        devices = fleet.devices()
+        await nursery.start(devices.run)
+        await trio.sleep_until(10 * reporter.TOGETHER_S)
+        begin = fleet.store.revision
+        for name in names:
+            await trio.sleep(reporter.TOGETHER_S / 5)
+            made = devices.intake("default", name)
+            made.hear(made.check({"temperature": Told("20")}))
+        while len(stored) < len(names):
+            await fleet.store.changed(fleet.store.revision)
+            stored = fleet.store.changes(begin)
+        assert trio.current_time() == 11 * reporter.TOGETHER_S
+        assert sorted(each.object.key.name for each in stored) == names
         nursery.cancel_scope.cancel()
 
 

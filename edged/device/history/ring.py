@@ -43,10 +43,14 @@ INSERT INTO self VALUES (0);
 
 
 class Limits(NamedTuple):
-    """How much is kept. The age is for what every way has; what waits to be sent is bounded by the bytes alone."""
+    """How much is kept. Age and count are for what every way has; what waits to be sent is bounded by the bytes alone.
+
+    Whole blocks go: of the count (0: any), those without which there are still so many `reports`.
+    """
 
     bytes: int
     age_s: float
+    reports: int = 0
 
 
 class Stand(NamedTuple):
@@ -76,7 +80,7 @@ class Ring:
     def __init__(self, path: Path, limits: Limits, log: Log) -> None:
         self.path, self._limits, self._log = path, limits, log
         self._connection: apsw.Connection | None = None
-        self._size = 0
+        self._size = self._count = 0  # bytes and reports that are there
         self.damaged = 0  # how often the file was begun again: readers open it anew
 
     def open(self, wall: float) -> Stand:
@@ -103,6 +107,7 @@ class Ring:
             connection.set_busy_timeout(BUSY_MS)
             _prepare(connection)
             self._size = _number(connection, "SELECT coalesce(sum(size), 0) FROM blocks")
+            self._count = _number(connection, "SELECT coalesce(sum(count), 0) FROM blocks")
         except BaseException:
             connection.close()
             raise
@@ -129,7 +134,7 @@ class Ring:
             raise StorageError(why(error)) from error
 
     def _write(self, batch: Batch) -> int:
-        connection, before = self._connection or self._open(), self._size
+        connection, before = self._connection or self._open(), (self._size, self._count)
         try:
             with transaction(connection):
                 for reports in blocks(batch.reports):
@@ -138,7 +143,7 @@ class Ring:
                 connection.execute("UPDATE self SET reserved = ?1 WHERE reserved < ?1", (batch.reserved,)).fetchall()
                 dropped = self._trim(connection, batch)
         except BaseException:
-            self._size = before
+            self._size, self._count = before
             raise
         return dropped
 
@@ -148,9 +153,10 @@ class Ring:
         row = (reports[-1].id, reports[0].id, len(reports), at, min(times), max(times), len(data) + HEAD_BYTES, data)
         connection.execute("INSERT INTO blocks VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row).fetchall()
         self._size += len(data) + HEAD_BYTES
+        self._count += len(reports)
 
     def _trim(self, connection: apsw.Connection, batch: Batch) -> int:
-        """Remove the oldest blocks: those that all ways have had once they are old, any when there are too many bytes."""
+        """Remove the oldest blocks: those that all ways have had when old or many, any when there are too many bytes."""
         old, had, dropped = batch.wall - self._limits.age_s, min(batch.cursors.values(), default=None), 0
         while True:
             row = connection.execute("SELECT last, count, at, size FROM blocks ORDER BY last LIMIT 1").fetchone()
@@ -158,10 +164,12 @@ class Ring:
                 return dropped
             last, count, at, size = row
             unsent = had is not None and had < last
-            if self._size <= self._limits.bytes and (at >= old or unsent):
+            many = 0 < self._limits.reports <= self._count - count
+            if self._size <= self._limits.bytes and (unsent or not (many or at < old)):
                 return dropped
             connection.execute("DELETE FROM blocks WHERE last = ?", (last,)).fetchall()
             self._size -= size
+            self._count -= count
             dropped += count if unsent else 0
 
     def _begin_again(self, error: apsw.Error, wall: float) -> None:

@@ -70,7 +70,7 @@ class Sender(Protocol):
         """
 
 
-class Said(msgspec.Struct, frozen=True, rename={"at": "timestamp"}):
+class Said(msgspec.Struct, frozen=True, gc=False, rename={"at": "timestamp"}):
     """A reading as JSON; `timestamp` is in milliseconds since 1970."""
 
     property: str

@@ -34,7 +34,7 @@ Found = tuple[Target, Route]
 class Plan(NamedTuple):
     """All targets by name with the routes of each, and per device (namespace, name) what is wrong with its pushMethods.
 
-    `pushing` are the devices that have any pushMethod.
+    `pushing` are the devices that have any pushMethod. Routes that are equal are one object.
     """
 
     targets: dict[str, Target]
@@ -46,6 +46,7 @@ class Plan(NamedTuple):
 def plan(devices: Iterable[Device]) -> Plan:
     """Where the readings of these devices go."""
     made = Plan({}, {}, {}, set())
+    same: dict[Route, Route] = {}
     for device in devices:
         namespace, name = device.metadata.namespace, device.metadata.name
         for index, each in enumerate(device.spec.properties):
@@ -60,7 +61,7 @@ def plan(devices: Iterable[Device]) -> Plan:
                     continue
                 target = target._replace(secret=secret)
                 made.targets[str(target)] = target
-                made.routes.setdefault(str(target), {})[namespace, name, each.name] = route
+                made.routes.setdefault(str(target), {})[namespace, name, each.name] = same.setdefault(route, route)
     return made
 
 

@@ -94,10 +94,15 @@ class Way:
     def _parcels(self, reports: Sequence[Report]) -> Iterator[Parcel]:
         for report in reports:
             ways: dict[Route, list[Reading]] = {}
+            same: Route | None = None  # as the reading before: most of a device go one way
+            together: list[Reading] = []
             for reading in report.readings:
                 route = self.routes.get((report.namespace, report.device, reading.property))
-                if route is not None:
-                    ways.setdefault(route, []).append(reading)
+                if route is None:
+                    continue
+                if route is not same:
+                    same, together = route, ways.setdefault(route, [])
+                together.append(reading)
             for route, readings in ways.items():
                 yield Parcel(report.id, report.namespace, report.device, route, tuple(readings))
 

@@ -31,8 +31,8 @@ def batch(first: int, last: int, wall: float = 0.0, value: str = "21.5", **curso
     return Batch([report(number, value) for number in range(first, last + 1)], cursors, last + 1000, wall)
 
 
-def ring(path: Path, limit: int = 1 << 20, log: Log | None = None) -> Ring:
-    return Ring(path, Limits(limit, 7 * DAY), log or Log(stream=io.StringIO()))
+def ring(path: Path, limit: int = 1 << 20, log: Log | None = None, reports: int = 0) -> Ring:
+    return Ring(path, Limits(limit, 7 * DAY, reports), log or Log(stream=io.StringIO()))
 
 
 def ids(opened: Ring, cursor: int = 0) -> list[int]:
@@ -99,6 +99,22 @@ def test_age_ends_what_every_way_has_had_and_nothing_else(tmp_path: Path) -> Non
     made.write(batch(31, 31, wall=31 * DAY, a=31))
     assert ids(made) == list(range(24, 32))
     made.close()
+
+
+def test_count_ends_what_every_way_has_had_and_leaves_so_many(tmp_path: Path) -> None:
+    kept = ring(tmp_path / FILE, reports=10)
+    kept.open(0)
+    for first in range(1, 41, 4):  # ten blocks of four
+        assert kept.write(batch(first, first + 3, a=0)) == 0
+    assert ids(kept) == list(range(1, 41)), "what waits to be sent stays"
+    kept.close()
+    again = ring(tmp_path / FILE, reports=10)  # it is counted anew
+    again.open(0)
+    assert again.write(batch(41, 41, a=20)) == 0
+    assert ids(again) == list(range(21, 42)), "a way had the first twenty"
+    assert again.write(batch(42, 42, a=42)) == 0
+    assert ids(again) == list(range(33, 43)), "with the next block there are ten, not without it"
+    again.close()
 
 
 def test_a_disk_that_refuses_is_told_and_the_next_write_is_tried_as_if_nothing_had_been(tmp_path: Path) -> None:
