@@ -9,6 +9,7 @@ import trio
 
 from edged.device.alarms import Turn
 from edged.device.bus import exchange, payloads, topics
+from edged.device.bus.client import Publish
 from edged.device.readings import Reading
 from edged.device.worker import Devices
 from edged.errors import DeniedError, UnreachableError
@@ -43,7 +44,8 @@ class Bus:
     ) -> None:
         self._settings, self._store, self._devices, self._node = settings, store, devices, node
         self.wall, self._random, self._log = wall, random, log
-        self._out: DropOldest[tuple[str, bytes]] = DropOldest(MAX_OUT)
+        self._out: DropOldest[Publish] = DropOldest(MAX_OUT)
+        self.untold: Sequence[Publish] = ()  # alarms that went out, and that the broker may not have
         self.is_connected = False
         self._told_away = ""
         self.unanswered: deque[tuple[str, bytes]] = deque(maxlen=MAX_UNANSWERED)  # heard, and not answered yet
@@ -63,16 +65,18 @@ class Bus:
         """
         if self.is_connected and not self._devices.told_by_anybody(namespace, name):
             payload = payloads.data_update(self.new_id(), self.now(), readings)
-            self._out.put((topics.of_device(namespace, name, topics.DATA_UPDATE), payload))
+            self._out.put(Publish(topics.of_device(namespace, name, topics.DATA_UPDATE), payload, qos=0))
 
     def take_alarm(self, namespace: str, name: str, of: str, turn: Turn) -> None:
-        """Tell an alarm that turned (`alarms.TakeAlarm`); lost when the broker is away."""
-        self.say(topics.of_device(namespace, name, topics.ALARM), payloads.alarm(self.new_id(), self.now(), of, turn))
+        """Tell an alarm that turned (`alarms.TakeAlarm`) until the broker has it, also one that was away."""
+        if self._settings.url:
+            payload = payloads.alarm(self.new_id(), self.now(), of, turn)
+            self._out.put(Publish(topics.of_device(namespace, name, topics.ALARM), payload))
 
     def say(self, topic: str, payload: bytes) -> None:
         """Publish anything; lost when the broker is away."""
         if self.is_connected:
-            self._out.put((topic, payload))
+            self._out.put(Publish(topic, payload, qos=0))
 
     def want(self, filters: Collection[str]) -> None:
         """What comes under these topic filters goes to `on_other`."""
@@ -115,7 +119,7 @@ class Bus:
             self._told_away = ""
         self.is_connected = yes
 
-    async def next(self, most: int) -> list[tuple[str, bytes]]:
+    async def next(self, most: int) -> list[Publish]:
         """Wait for what is to be told, oldest first."""
         return await self._out.take(most)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from edged.device.bus import payloads, topics
-from edged.device.bus.client import Broker, MqttConnection, Publish, connected
+from edged.device.bus.client import Broker, MqttConnection, connected
 from edged.device.bus.desk import Desk
 from edged.device.bus.news import Newsroom
 from edged.device.bus.packets import Message
@@ -107,10 +107,13 @@ class _Exchange:
             await changed.wait()
 
     async def tell(self) -> None:
-        """Publish what is to be told, at most once: it is told again when it changes, and what waits at each connection."""
+        """Publish what is to be told: alarms until the broker has them, all else at most once."""
+        bus = self._bus
         while True:
-            waiting = await self._bus.next(MAX_TOGETHER)
-            await self._mouth.publish_all([Publish(topic, payload, qos=0) for topic, payload in waiting])
+            waiting = bus.untold or await bus.next(MAX_TOGETHER)
+            bus.untold = [each for each in waiting if each.qos]
+            await self._mouth.publish_all(waiting)
+            bus.untold = ()
 
     async def watch(self) -> None:
         """Tell what changes of this node's devices; what waits to be applied is told now."""

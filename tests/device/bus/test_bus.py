@@ -1,12 +1,15 @@
 import json
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
 import trio
 
+from edged.device.alarms import Limit, Turn
 from tests.device.broker import Mosquitto, in_time
 
+TURN = Turn(Limit("hot", "above", Decimal(25)), on=True, measured=Decimal(26), words="is 26, the limit is above 25")
 LAMP = "$hw/events/device/default/lamp"
 
 
@@ -60,6 +63,40 @@ async def test_what_was_heard_when_the_broker_went_is_answered_when_it_is_back(
         await talk.until(lambda: not talk.bus.unanswered)
         assert talk.fleet.value("temperature", "lamp") == "499"
         assert [each.value for _, each in talk.fleet.readings] == [str(n) for n in range(500)]
+
+
+@pytest.mark.tool("mosquitto")
+@in_time
+async def test_an_alarm_is_told_when_the_node_is_back(talks: Callable[..., Any], mosquitto: Mosquitto) -> None:
+    async with talks(mosquitto) as talk:
+        talk.serving.cancel()
+        await talk.until(lambda: not talk.bus.is_connected)
+        config = {"visitors": {"configData": {"kind": "constant", "value": "30"}}}
+        await talk.apply("boiler", protocol="virtual", temperature={**config, "alarms": [{"name": "hot", "above": "25"}]})
+        await talk.until(lambda: len(talk.bus._out) == 1)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(talk.serve)
+            (raised,) = await talk.hear("$ke/events/device/default/boiler/alarm")
+            assert (raised["alarm"]["state"], raised["alarm"]["value"]) == ("raised", "30")
+            await talk.until(lambda: not talk.bus.untold)
+            talk.serving.cancel()
+
+
+@pytest.mark.tool("mosquitto")
+@in_time
+async def test_an_alarm_that_a_broker_did_not_acknowledge_is_told_the_next(
+    talks: Callable[..., Any], own_mosquitto: Callable[..., Mosquitto]
+) -> None:
+    broker = own_mosquitto()
+    async with talks(broker) as talk:
+        broker.hang()
+        talk.bus.take_alarm("default", "lamp", "temperature", TURN)
+        await talk.until(lambda: bool(talk.bus.untold))
+        broker.stop()
+        await talk.until(lambda: not talk.bus.is_connected)
+        assert [each.topic for each in talk.bus.untold] == ["$ke/events/device/default/lamp/alarm"]
+        broker.start()
+        await talk.until(lambda: talk.bus.is_connected and not talk.bus.untold)
 
 
 @pytest.mark.tool("mosquitto")
