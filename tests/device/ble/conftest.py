@@ -22,7 +22,7 @@ class Bluez:
 
     def __init__(self, folder: Path) -> None:
         self._processes: list[subprocess.Popen[str]] = []
-        bus = self._start(["dbus-daemon", "--session", "--nofork", "--print-address"], {})
+        bus = self._start(["dbus-daemon", "--session", "--nofork", "--print-address", f"--address=unix:dir={folder}"], {})
         assert bus.stdout is not None
         self.address = bus.stdout.readline().strip()
         self._log = (folder / "bluez.log").open("w")
