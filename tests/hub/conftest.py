@@ -173,9 +173,13 @@ class Look:
     async def says(hub: Hub, node: str, text: bytes = b"hello") -> None:
         """A stream to `node` brings back what is said."""
         with trio.fail_after(DEADLINE_S):
-            async with await hub.open_stream(node, WEB) as stream:
-                await stream.send_all(text)
-                await stream.send_eof()
+            async with await hub.open_stream(node, WEB) as stream, trio.open_nursery() as nursery:
+
+                async def tell() -> None:
+                    await stream.send_all(text)
+                    await stream.send_eof()
+
+                nursery.start_soon(tell)  # what comes back is read meanwhile: more than the windows hold would stop both
                 assert b"".join([data async for data in stream]) == text
 
     @staticmethod
